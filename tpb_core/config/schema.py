@@ -1,0 +1,105 @@
+"""The options that belong to the core: run, sampling, load shapes, targets, output. Plain dataclasses, one noun each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from tpb_core.api.options import MISSING, option
+
+
+@dataclass
+class RunOptions:
+    """What belongs to every point of a study and not to its load shape."""
+
+    repeats: int = option(1, help="measurements of each point")
+    order: str = option("random", help="order of points and repeats", choices=("random", "sequential", "abba"))
+    seed: int = option(0, help="seed of everything that is drawn: order, prompts, arrivals, sampling")
+    isolation: str = option("process", help="`process`: a fresh engine worker for each run; `engine`: keep it while only the load changes", choices=("process", "engine"))
+    idle_s: float = option(5.0, help="idle time with the model loaded, before and after the measurement; skipped where no sensor is readable", unit="s")
+    idle_bare_s: float = option(0.0, help="idle time before the engine starts", unit="s")
+    warmup_rounds: int = option(3, help="most warm-up rounds; fewer once two rounds in a row take the same time within 10 %")
+    request_timeout_s: float = option(600.0, help="a request that takes longer is cancelled", unit="s")
+    max_duration_s: float | None = option(None, help="the measurement ends after this time whatever is left", unit="s")
+    rerun: bool = option(False, help="measure points again that are finished already")
+    keep_texts: bool = option(False, help="store the output texts in the bundle")
+
+
+@dataclass
+class SamplingOptions:
+    """How output tokens are chosen; the same on every engine, or refused."""
+
+    max_output_tokens: int = option(64, help="most output tokens of a request", unit="tokens")
+    exact_output_length: bool = option(True, help="end-of-sequence tokens do not end a request, so that all have the same length")
+    temperature: float = option(0.0, help="0 is greedy")
+    top_p: float = option(1.0, help="nucleus sampling; 1 is off")
+    top_k: int = option(0, help="0 is off")
+    n: int = option(1, help="sequences a request")
+    beam_width: int = option(1, help="1 is no beam search")
+    stop: list[str] = option([], help="strings that end a request")
+
+
+@dataclass
+class LoadConfig:
+    """Options that every load shape has."""
+
+    name: str = option(MISSING, help="name of the load shape")
+    requests: int = option(32, help="measured requests", unit="requests")
+
+
+@dataclass
+class StaticLoad(LoadConfig):
+    """B requests at a time: a batch starts together, the next one starts when all are finished."""
+
+    name: str = option("static", help="name of the load shape")
+    batch_size: int = option(4, help="requests a batch", unit="requests")
+
+
+@dataclass
+class ClosedLoad(LoadConfig):
+    """N concurrent users: each sends its next request when the last one is answered."""
+
+    name: str = option("closed", help="name of the load shape")
+    concurrency: int = option(4, help="users", unit="requests")
+    think_time_s: float = option(0.0, help="pause of a user between an answer and the next request", unit="s")
+
+
+@dataclass
+class OfflineLoad(LoadConfig):
+    """All requests at once; the engine batches as it likes."""
+
+    name: str = option("offline", help="name of the load shape")
+    max_concurrency: int = option(64, help="sequences that the engine is told to make room for", unit="requests")
+
+
+LOADS: dict[str, type[LoadConfig]] = {"static": StaticLoad, "closed": ClosedLoad, "offline": OfflineLoad}
+
+
+@dataclass
+class OutOptions:
+    """Where results go. Never part of a point's hash."""
+
+    dir: str = option("runs", help="folder of bundles and database")
+    database: str | None = option(None, help="database file (default: tpb.duckdb in out.dir)")
+
+
+@dataclass(frozen=True)
+class Point:
+    """One composed point: what a session needs to measure it. Options of plugins are plain dicts, checked against their schema."""
+
+    engine: dict[str, Any]
+    meters: dict[str, dict[str, Any]]
+    prompts: dict[str, Any]
+    attributors: list[dict[str, Any]]
+    load: LoadConfig
+    sampling: SamplingOptions
+    run: RunOptions
+    out: OutOptions
+    choices: dict[str, Any]
+    """Choice of each group, for example `{"engine": "llamacpp", "meter": ["rapl"], "meter_auto": True, "load": "static"}`."""
+    config: dict[str, Any]
+    """The whole composed configuration as JSON values, secrets redacted."""
+    point: str
+    """Hash of the configuration without `out`, repeats and stop rules."""
+    overrides: list[str] = field(default_factory=list)
+    """What the user typed for this point, for tables."""
