@@ -1,0 +1,1 @@
+"""Prompt sources of tpb: `builtin`, `file` and `synthetic`."""
