@@ -119,7 +119,15 @@ class PowercapTree(SysfsTree):
     """`/sys/class/powercap` with the zones that a test asks for."""
 
     def zone(
-        self, entry: str, name: str, watts: Watts, *, start_uj: int = 0, range_uj: int = RANGE_UJ, limit_w: float | None = None, mode: int = 0o444
+        self,
+        entry: str,
+        name: str,
+        watts: Watts,
+        *,
+        start_uj: int = 0,
+        range_uj: int = RANGE_UJ,
+        limit_w: float | None = None,
+        mode: int = 0o444,
     ) -> EnergyFile:
         """A zone folder such as `intel-rapl:0:1`, with the text of its `name`; returns its counter."""
         folder = self.root / entry

@@ -26,9 +26,10 @@ def no_permission(root: Path, *, perf_offered: bool) -> Unavailable:
     fix = [
         "Since CVE-2020-8694 only root may read the counters. One of these:",
         f"1. for everybody, until the next boot: sudo chmod a+r {root}/intel-rapl*/energy_uj",
-        f"   for good: echo '{udev_rule}' | sudo tee /etc/udev/rules.d/70-tpb-rapl.rules && sudo udevadm trigger --action=add --subsystem-match=powercap",
+        f"   for good: echo '{udev_rule}' | sudo tee /etc/udev/rules.d/70-tpb-rapl.rules",
+        "             sudo udevadm control --reload && sudo udevadm trigger --action=add --subsystem-match=powercap",
         *capability,
-        f"3. or run as root: sudo -E {sys.executable} -m tpb_core ...",
+        '3. or run as root: sudo -E "$(command -v tpb)" ...',
     ]
     return Unavailable(f"the energy counters under {root} may not be read by this user", reason=Reason.NO_PERMISSION, fix="\n".join(fix))
 

@@ -49,13 +49,13 @@ def powercap_backend(root: Path, processor: Processor, perf_root: Path, report: 
         for counter in everything:
             counter.close()
     if not kept:
-        if all(isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM) for _, error in failures):
+        if all(isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM) for _, cause in failures):
             raise access.no_permission(root, perf_offered=read_pmu(perf_root) is not None)
         raise Unavailable(f"no RAPL counter gives a reading: {failures[0][1]}", reason=Reason.UNSUPPORTED, fix="meter.rapl.backend=perf")
     covered = {counter.zone for counter in kept}
-    for counter, error in failures:
+    for counter, cause in failures:
         if counter.zone not in covered:
-            report(EventCode.METER_UNAVAILABLE, f"RAPL zone {counter.zone.sensor} is left out: {error}", None)
+            report(EventCode.METER_UNAVAILABLE, f"RAPL zone {counter.zone.sensor} is left out: {cause}", None)
     return Found("sysfs", kept, [counter.source for counter in repeats])
 
 
@@ -68,7 +68,9 @@ def perf_backend(perf_root: Path, cpu_root: Path, processor: Processor) -> Found
     if processor.is_amd and any(counter.zone.die is not None for counter in counters):
         # Dies of one AMD package may mirror one counter. Perf events count from their opening, so mirrors cannot be told from others.
         raise Unavailable(
-            "perf events of an AMD package with several dies may repeat one counter", reason=Reason.UNSUPPORTED, fix="meter.rapl.backend=sysfs"
+            "perf events of an AMD package with several dies may repeat one counter",
+            reason=Reason.UNSUPPORTED,
+            fix="meter.rapl.backend=sysfs",
         )
     usable: list[Counter] = []
     refusal: OSError | None = None

@@ -115,6 +115,7 @@ class RaplMeter(Meter[RaplConfig]):
         if last is None or not channel.wrap or not channel.max_power_w:
             return
         unread_s = (now_ns - last) * 1e-9
-        if unread_s * channel.max_power_w > channel.wrap:
-            message = f"unread for {unread_s:.1f} s; at {channel.max_power_w:.0f} W the counter wraps every {channel.wrap / channel.max_power_w:.1f} s"
+        wraps_every_s = channel.wrap / channel.max_power_w
+        if unread_s > wraps_every_s:
+            message = f"unread for {unread_s:.1f} s; at {channel.max_power_w:.0f} W the counter wraps every {wraps_every_s:.1f} s"
             self.context.report_event(EventCode.DOUBLE_WRAP_POSSIBLE, message, channel.channel)

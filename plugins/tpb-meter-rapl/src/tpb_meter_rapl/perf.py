@@ -67,7 +67,7 @@ class PerfCounter:
 
 
 def parse_perf_count(raw: bytes) -> int:
-    """The count that a perf descriptor gives: 8 bytes, native order. Raises ValueError for anything else (an event in error gives 0 bytes)."""
+    """The count that a perf descriptor gives: 8 bytes, native order. Raises ValueError for anything else (0 bytes: an error)."""
     if len(raw) != 8:
         raise ValueError(f"a perf event gave {len(raw)} bytes instead of 8")
     return int(struct.unpack("=Q", raw)[0])
