@@ -119,7 +119,7 @@ def _load_with_stevedore(entry_point: importlib.metadata.EntryPoint, plugin: Plu
     except ImportError as error:
         raise Refused("stevedore, which loads plugins, is not installed in this environment.", "Type:  pip install stevedore") from error
 
-    class OneEntryPoint(DriverManager):  # type: ignore[misc, unused-ignore]
+    class OneEntryPoint(DriverManager):  # type: ignore[misc, type-arg, unused-ignore]
         """A driver manager that sees the chosen entry point and nothing else."""
 
         def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:

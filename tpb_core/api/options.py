@@ -14,12 +14,15 @@ MISSING = "???"
 """The default of an option that must be given."""
 
 
-def option(default: Any, *, help: str, unit: str = "", choices: Sequence[str] = (), secret: bool = False) -> Any:
+def option(
+    default: Any, *, help: str, unit: str = "", choices: Sequence[str] = (), secret: bool = False, minimum: float | None = None
+) -> Any:
     """A dataclass field for a config class. Lists and dicts are copied for each instance.
 
-    `unit` is the unit of the value ("" for none), `choices` the permitted strings, `secret` keeps the value out of everything stored.
+    `unit` is the unit of the value ("" for none), `choices` the permitted strings, `secret` keeps the value out of everything stored,
+    `minimum` is the least permitted number.
     """
-    metadata = {"help": help, "unit": unit, "choices": tuple(choices), "secret": secret}
+    metadata = {"help": help, "unit": unit, "choices": tuple(choices), "secret": secret, "minimum": minimum}
     if isinstance(default, (list, dict)):
         return dataclasses.field(default_factory=lambda: type(default)(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)

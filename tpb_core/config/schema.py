@@ -12,15 +12,26 @@ from tpb_core.api.options import MISSING, option
 class RunOptions:
     """What belongs to every point of a study and not to its load shape."""
 
-    repeats: int = option(1, help="measurements of each point")
+    repeats: int = option(1, help="measurements of each point", minimum=1)
     order: str = option("random", help="order of points and repeats", choices=("random", "sequential", "abba"))
     seed: int = option(0, help="seed of everything that is drawn: order, prompts, arrivals, sampling")
-    isolation: str = option("process", help="`process`: a fresh engine worker for each run; `engine`: keep it while only the load changes", choices=("process", "engine"))
-    idle_s: float = option(5.0, help="idle time with the model loaded, before and after the measurement; skipped where no sensor is readable", unit="s")
-    idle_bare_s: float = option(0.0, help="idle time before the engine starts", unit="s")
-    warmup_rounds: int = option(3, help="most warm-up rounds; fewer once two rounds in a row take the same time within 10 %")
-    request_timeout_s: float = option(600.0, help="a request that takes longer is cancelled", unit="s")
-    max_duration_s: float | None = option(None, help="the measurement ends after this time whatever is left", unit="s")
+    isolation: str = option(
+        "process",
+        help="`process`: a fresh engine worker for each run; `engine`: keep it while only the load changes",
+        choices=("process", "engine"),
+    )
+    idle_s: float = option(
+        5.0,
+        help="idle time with the model loaded, before and after the measurement; skipped where no sensor is readable",
+        unit="s",
+        minimum=0,
+    )
+    idle_bare_s: float = option(0.0, help="idle time before the engine starts", unit="s", minimum=0)
+    warmup_rounds: int = option(
+        3, help="most warm-up rounds; fewer once two rounds in a row take the same time within 10 %", unit="rounds", minimum=0
+    )
+    request_timeout_s: float = option(600.0, help="a request that takes longer is cancelled", unit="s", minimum=0)
+    max_duration_s: float | None = option(None, help="the measurement ends after this time whatever is left", unit="s", minimum=0)
     rerun: bool = option(False, help="measure points again that are finished already")
     keep_texts: bool = option(False, help="store the output texts in the bundle")
 
@@ -29,13 +40,13 @@ class RunOptions:
 class SamplingOptions:
     """How output tokens are chosen; the same on every engine, or refused."""
 
-    max_output_tokens: int = option(64, help="most output tokens of a request", unit="tokens")
+    max_output_tokens: int = option(64, help="most output tokens of a request", unit="tokens", minimum=1)
     exact_output_length: bool = option(True, help="end-of-sequence tokens do not end a request, so that all have the same length")
-    temperature: float = option(0.0, help="0 is greedy")
-    top_p: float = option(1.0, help="nucleus sampling; 1 is off")
-    top_k: int = option(0, help="0 is off")
-    n: int = option(1, help="sequences a request")
-    beam_width: int = option(1, help="1 is no beam search")
+    temperature: float = option(0.0, help="0 is greedy", minimum=0)
+    top_p: float = option(1.0, help="nucleus sampling; 1 is off", minimum=0)
+    top_k: int = option(0, help="0 is off", minimum=0)
+    n: int = option(1, help="sequences a request", minimum=1)
+    beam_width: int = option(1, help="1 is no beam search", minimum=1)
     stop: list[str] = option([], help="strings that end a request")
 
 
@@ -44,7 +55,7 @@ class LoadConfig:
     """Options that every load shape has."""
 
     name: str = option(MISSING, help="name of the load shape")
-    requests: int = option(32, help="measured requests", unit="requests")
+    requests: int = option(32, help="measured requests", unit="requests", minimum=1)
 
 
 @dataclass
@@ -52,7 +63,7 @@ class StaticLoad(LoadConfig):
     """B requests at a time: a batch starts together, the next one starts when all are finished."""
 
     name: str = option("static", help="name of the load shape")
-    batch_size: int = option(4, help="requests a batch", unit="requests")
+    batch_size: int = option(4, help="requests a batch", unit="requests", minimum=1)
 
 
 @dataclass
@@ -60,8 +71,8 @@ class ClosedLoad(LoadConfig):
     """N concurrent users: each sends its next request when the last one is answered."""
 
     name: str = option("closed", help="name of the load shape")
-    concurrency: int = option(4, help="users", unit="requests")
-    think_time_s: float = option(0.0, help="pause of a user between an answer and the next request", unit="s")
+    concurrency: int = option(4, help="users", unit="requests", minimum=1)
+    think_time_s: float = option(0.0, help="pause of a user between an answer and the next request", unit="s", minimum=0)
 
 
 @dataclass
@@ -69,7 +80,7 @@ class OfflineLoad(LoadConfig):
     """All requests at once; the engine batches as it likes."""
 
     name: str = option("offline", help="name of the load shape")
-    max_concurrency: int = option(64, help="sequences that the engine is told to make room for", unit="requests")
+    max_concurrency: int = option(64, help="sequences that the engine is told to make room for", unit="requests", minimum=1)
 
 
 LOADS: dict[str, type[LoadConfig]] = {"static": StaticLoad, "closed": ClosedLoad, "offline": OfflineLoad}

@@ -36,8 +36,10 @@ def run_finished(bundle: Path) -> None:
 @hookspec
 def report_columns(bundle: Path) -> list[ReportColumn]:
     """Called when the table of a run is printed, in the process that prints. Returns further figures, or an empty list."""
+    return []
 
 
 @hookspec
 def doctor_checks() -> list[DoctorCheck]:
     """Called by `tpb doctor`, in its process. Takes at most a few seconds and changes nothing on the machine."""
+    return []

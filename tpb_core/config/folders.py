@@ -1,0 +1,55 @@
+"""Folders with presets (YAML): the core's own, and those that plugins name in the entry-point group `tpb.conf`."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from tpb_core import drivers
+from tpb_core.api.errors import PluginFault
+from tpb_core.config.groups import GROUPS
+from tpb_core.known import clone_root
+
+
+def core_folder() -> Path:
+    """`conf/` of the clone, or the copy that the wheel carries."""
+    packaged = Path(__file__).resolve().parent.parent / "conf"
+    root = clone_root()
+    return root / "conf" if root is not None and not packaged.is_dir() else packaged
+
+
+def plugin_folders() -> list[Path]:
+    """The folder of each package named in `tpb.conf`. Raises PluginFault naming the distribution of one that is not there."""
+    folders = []
+    for plugin in drivers.installed("tpb.conf"):
+        try:
+            spec = importlib.util.find_spec(plugin.value)
+        except ImportError as error:
+            raise PluginFault(plugin.distribution, f"looking for its presets {plugin.value!r}", error) from error
+        locations = list(spec.submodule_search_locations or []) if spec is not None else []
+        if not locations:
+            problem = ModuleNotFoundError(f"no package {plugin.value}")
+            raise PluginFault(plugin.distribution, f"looking for its presets {plugin.value!r}", problem)
+        folders.append(Path(locations[0]))
+    return folders
+
+
+def preset_folders() -> list[Path]:
+    """All of them, the core's first."""
+    return [core_folder(), *plugin_folders()]
+
+
+def presets(group: str) -> list[str]:
+    """Names of the YAML presets of a group."""
+    return sorted({path.stem for folder in preset_folders() for path in (folder / group).glob("*.yaml")})
+
+
+def preset_file(group: str, name: str) -> Path | None:
+    """The YAML file behind a choice; None where the choice is a plugin."""
+    return next((path for folder in preset_folders() if (path := folder / group / f"{name}.yaml").is_file()), None)
+
+
+def extra_groups() -> set[str]:
+    """Groups that exist only because somebody's preset folder has them; they are not in the defaults list."""
+    found = {path.name for folder in preset_folders() for path in folder.iterdir() if path.is_dir() and any(path.glob("*.yaml"))}
+    return found - GROUPS.keys()

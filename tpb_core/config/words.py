@@ -1,0 +1,57 @@
+"""The words that a user types (`+engine=vllm`, `load.batch_size=8`), told apart and brought into one form for Hydra.
+
+Hydra wants `+` where a group is not in the defaults list, none where it is, and `++` to be indifferent for a value. People should not
+have to know: every spelling works for every group and option.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from tpb_core.api.errors import BadInput
+from tpb_core.config.groups import CORE_SECTIONS, GROUPS
+
+_WORD = re.compile(r"(?P<sign>\+\+|\+|~|)(?P<key>[^=\s+~][^=\s]*)(?:=(?P<value>.*))?", re.DOTALL)
+
+
+class Word(NamedTuple):
+    """One override as typed: `sign` is `+`, `++`, `~` or nothing; `value` is None without `=`."""
+
+    sign: str
+    key: str
+    value: str | None
+
+    @property
+    def group(self) -> str | None:
+        """The config group that this word chooses from, or None for an option."""
+        return self.key if "." not in self.key else None
+
+
+def read_word(text: str) -> Word:
+    """Take a word apart. Raises BadInput where it is no override at all."""
+    match = _WORD.fullmatch(text)
+    if match is None or (match["value"] is None and match["sign"] != "~"):
+        known = ", ".join((*GROUPS, *CORE_SECTIONS))
+        raise BadInput(
+            f"{text!r} is not understood.", "Options are written name=value, for example:  load.batch_size=8", [f"Groups: {known}"]
+        )
+    return Word(match["sign"], match["key"], match["value"])
+
+
+def for_hydra(words: Sequence[str], extra_groups: Collection[str] = ()) -> list[str]:
+    """The same words as Hydra wants them: a bare `engine=x`, `+own=x` for groups outside the defaults list, `++a.b=c` for values."""
+    return [_for_hydra(read_word(text), extra_groups) for text in words]
+
+
+def _for_hydra(word: Word, extra_groups: Collection[str]) -> str:
+    if word.key == "hydra" or word.key.startswith(("hydra.", "hydra/")):
+        raise BadInput(f"{word.key!r}: options of Hydra itself have no effect here.", "Leave it out. Where results go:  out.dir=FOLDER")
+    if word.sign == "~":
+        return f"~{word.key}" + (f"={word.value}" if word.value is not None else "")
+    if word.key in GROUPS:
+        return f"{word.key}={word.value}"
+    if word.key in extra_groups:
+        return f"+{word.key}={word.value}"
+    return f"++{word.key}={word.value}"
