@@ -19,7 +19,9 @@ class EngineConfig:
     """Options that every engine has. A plugin's config class extends it."""
 
     name: str = option("???", help="entry-point name of the engine")
-    python: str | None = option(None, help="interpreter that runs the engine worker, or the name of an environment made by `tpb env create` (default: this one)")
+    python: str | None = option(
+        None, help="interpreter that runs the engine worker, or the name of an environment made by `tpb env create` (default: this one)"
+    )
     model: str | None = option(None, help="model: a path or a name that the engine understands")
     prefix_cache: bool = option(False, help="let the engine reuse the KV cache of equal prompt beginnings")
     start_timeout_s: float = option(900.0, help="longest time that loading may take", unit="s")
@@ -189,5 +191,5 @@ class Engine(ABC, Generic[E_co]):
         """Process ids beside this one that work for the engine (a server it started)."""
         return []
 
-    def close(self) -> None:  # noqa: B027 - optional
+    def close(self) -> None:
         """Free the model, end child processes. Idempotent."""

@@ -80,13 +80,13 @@ class Meter(ABC, Generic[C_co]):
         Channels that need a slower rate than `interval_ms` (temperatures) are left out of most calls.
         """
 
-    def engine_started(self, pids: Sequence[int]) -> None:  # noqa: B027 - optional
+    def engine_started(self, pids: Sequence[int]) -> None:
         """The engine's processes; called again when they change. For meters that look at processes."""
 
-    def at_window_edge(self, window: str) -> None:  # noqa: B027 - optional
+    def at_window_edge(self, window: str) -> None:
         """Called at the start and the end of each window, for checks too dear to poll (foreign processes on a GPU)."""
 
-    def close(self) -> None:  # noqa: B027 - optional
+    def close(self) -> None:
         """Give everything back. Idempotent."""
 
 

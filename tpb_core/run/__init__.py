@@ -1,0 +1,1 @@
+"""One run: session, sampler with guardian, engine worker, clock and load shapes."""

@@ -1,0 +1,46 @@
+"""Attribute a finished bundle with the attributors that were asked for, and say which of them refused and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tpb_core import drivers
+from tpb_core.api.attributor import Attributor, AttributorConfig
+from tpb_core.api.errors import PluginFault, PreconditionFailed, TpbError
+from tpb_core.store.bundle import Bundle
+from tpb_core.store.ledger import write_ledgers
+
+
+@dataclass
+class AttributionReport:
+    """`methods` were written; `refused` maps an attributor to why it does not apply to this bundle."""
+
+    methods: list[str] = field(default_factory=list)
+    refused: dict[str, PreconditionFailed] = field(default_factory=dict)
+
+
+def attribute_bundle(folder: Path, attributors: list[dict[str, Any]]) -> AttributionReport:
+    """Run each attributor on the bundle and write its ledgers into it. Raises `BadBundle` and `PluginFault`."""
+    report = AttributionReport()
+    bundle = Bundle.open(folder)
+    ledgers = []
+    for options in attributors:
+        name = options["name"]
+        attributor_class = drivers.load("tpb.attributors", name)
+        if attributor_class.scope != "run":
+            continue
+        attributor: Attributor[AttributorConfig] = attributor_class(attributor_class.config_class(**options))
+        try:
+            ledgers += attributor.attribute([bundle])
+        except PreconditionFailed as refusal:
+            report.refused[name] = refusal
+        except TpbError:
+            raise
+        except Exception as error:
+            distribution = drivers.find("tpb.attributors", name).distribution
+            raise PluginFault(distribution, f"attributing {folder.name}", error) from error
+    write_ledgers(folder, ledgers)
+    report.methods = [ledger.method for ledger in ledgers]
+    return report

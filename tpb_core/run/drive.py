@@ -1,0 +1,106 @@
+"""Drive a load shape against an engine: send what is due, take what ended, until the shape is done. The same loop on both clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tpb_core.api.clock import Clock
+from tpb_core.api.errors import MeasurementFailed
+from tpb_core.api.requests import Request
+from tpb_core.api.units import NS_PER_S
+from tpb_core.run.engine_client import EngineClient
+from tpb_core.run.load import LoadShape
+from tpb_core.run.messages import Message
+from tpb_core.run.outcome import Outcome
+from tpb_core.run.progress import Progress
+from tpb_core.run.recorder import Recorder
+from tpb_core.run.sampler_client import SamplerClient
+
+_LOOK_AROUND_NS = NS_PER_S // 4
+"""How often the sampler is looked after, the spool flushed and the progress shown while nothing happens."""
+
+
+@dataclass
+class Driver:
+    """Everything that a loop over requests touches. Lives in the session process."""
+
+    engine: EngineClient
+    recorder: Recorder
+    sampler: SamplerClient
+    clock: Clock
+    progress: Progress
+    as_batch: bool
+    """Requests sent together go to the engine as one static batch."""
+    request_timeout_ns: int
+    max_duration_ns: int | None = None
+
+    def run(self, shape: LoadShape, request_at: Callable[[int], Request], role: str) -> None:
+        """Run a load to its end. `request_at(position)` makes the request of a position of the shape.
+
+        Raises `Interrupted`, `EngineLost`, `SamplerLost`, and `MeasurementFailed` for a static batch that exceeds the time-out.
+        """
+        begin_ns = self.clock.now_ns()
+        shape.begin(begin_ns)
+        self._timed_out: set[int] = set()
+        shown_ns = looked_ns = begin_ns
+        while not shape.done:
+            for send in shape.due(self.clock.now_ns()):
+                requests = [request_at(position) for position in send.requests]
+                submitted_ns = self.clock.now_ns()
+                for request in requests:
+                    self.recorder.submitted(request, role, send.due_ns, submitted_ns)
+                self.engine.submit(requests, as_batch=self.as_batch)
+            until_ns = self.clock.now_ns() + _LOOK_AROUND_NS
+            next_due_ns = shape.next_due_ns()
+            for message in self.engine.wait(until_ns if next_due_ns is None else min(until_ns, next_due_ns)):
+                self.take(message, shape)
+            now_ns = self.clock.now_ns()
+            if now_ns - looked_ns >= _LOOK_AROUND_NS:
+                looked_ns = now_ns
+                self._look_around(now_ns)
+                if self.max_duration_ns is not None and now_ns - begin_ns > self.max_duration_ns:
+                    shape.stop()
+            if now_ns - shown_ns >= _LOOK_AROUND_NS or shape.done:
+                shown_ns = now_ns
+                self.progress.requests(shape.ended, shape.total)
+        while self.engine.batch_running:
+            for message in self.engine.wait(self.clock.now_ns() + _LOOK_AROUND_NS):
+                self.take(message, shape)
+
+    def take(self, message: Message, shape: LoadShape | None = None) -> None:
+        """One message of the engine: an outcome, or something on the side."""
+        match message["kind"]:
+            case "outcome":
+                outcome = Outcome.from_json(message)
+                if outcome.request in self._timed_out and outcome.status == "cancelled":
+                    outcome.status, outcome.error = "timeout", f"not finished within {self.request_timeout_ns / NS_PER_S:g} s"
+                self.recorder.ended(outcome)
+                if shape is not None:
+                    shape.finished(outcome.finished_ns if outcome.finished_ns is not None else self.clock.now_ns())
+            case "event":
+                self.recorder.event(message["code"], message["message"], request=message["request"], t_ns=message["t_ns"], source="engine")
+            case "window":
+                self.recorder.window(message["window"], message["t0_ns"], message["t1_ns"])
+            case "processes":
+                worker = [self.engine.transport.pid] if self.engine.transport.pid is not None else []
+                self.sampler.engine_started([*worker, *message["pids"]])
+            case _:
+                pass  # an answer that nobody waits for any more
+
+    def _look_around(self, now_ns: int) -> None:
+        self.sampler.check()
+        self.recorder.flush()
+        late = [
+            request
+            for request, sent_ns in self.recorder.under_way_since().items()
+            if now_ns - sent_ns > self.request_timeout_ns and request not in self._timed_out
+        ]
+        if late and self.as_batch:
+            raise MeasurementFailed(
+                f"{len(late)} requests of a static batch were not finished after {self.request_timeout_ns / NS_PER_S:g} s",
+                "Allow more with run.request_timeout_s=, or ask for less with sampling.max_output_tokens= or load.batch_size=",
+            )
+        if late:
+            self._timed_out.update(late)
+            self.engine.cancel(late)
