@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class PowerTrace:
 
     def __post_init__(self) -> None:
         times = [t for t, _ in self.levels]
-        if not times or times[0] != 0.0 or any(b <= a for a, b in zip(times, times[1:], strict=False)):
+        if not times or times[0] != 0.0 or any(b <= a for a, b in itertools.pairwise(times)):
             raise ValueError("levels must begin at 0 s and rise in time")
         if self.period_s is not None and self.period_s <= times[-1]:
             raise ValueError("the period must end after the last level begins")
