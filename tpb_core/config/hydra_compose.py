@@ -7,7 +7,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -36,7 +36,7 @@ def composed(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], bool
         raise unknown_choice(error.missing_cfg_file or "") from error
     except OverrideParseException as error:
         raise _unreadable(error) from error
-    except (ConfigCompositionException, HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise BadInput(_reason(error), "See what there is:  tpb plugins list") from error
     choices = {
         group: OmegaConf.to_object(name) if OmegaConf.is_config(name) else name

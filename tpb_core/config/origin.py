@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tpb_core.config.words import read_word
+from tpb_core.config.words import Word, read_word
 
 
 class Origin:
@@ -18,7 +18,7 @@ class Origin:
 
     def of(self, key: str) -> str:
         """` (in PLACE)`, or nothing for the command line, where the user sees what was typed."""
-        if any(_leads_to(read_word(text).key, key) for text in self._words):
+        if any(_sets(read_word(text), key) for text in self._words):
             return ""
         for path in self._preset_files:
             if _has(path, key):
@@ -26,8 +26,10 @@ class Origin:
         return ""
 
 
-def _leads_to(typed_key: str, key: str) -> bool:
-    return key == typed_key or key.startswith(f"{typed_key}.") or typed_key.startswith(f"{key}.")
+def _sets(word: Word, key: str) -> bool:
+    """Whether a typed word gives a value to a key: the key itself, something below it, or `{...}` for a whole section."""
+    whole_section = key.startswith(f"{word.key}.") and "{" in (word.value or "")
+    return key == word.key or word.key.startswith(f"{key}.") or whole_section
 
 
 def _has(path: Path, key: str) -> bool:

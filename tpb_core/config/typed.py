@@ -67,8 +67,8 @@ def unknown_option(key: str, tables: Mapping[str, Sequence[OptionRow]], chosen: 
     while section and section not in tables:
         section, _, rest = section.rpartition(".")
         name = f"{rest}.{name}"
-    own = [f"{section}.{row.name}" for row in tables.get(section, ())]
-    near = near_misses(key, own) or near_misses(key, [f"{s}.{row.name}" for s, rows in tables.items() for row in rows])
+    near = [f"{section}.{other}" for other in near_misses(name, [row.name for row in tables.get(section, ())])]
+    near = near or [f"{other}.{name}" for other, rows in tables.items() if any(row.name == name for row in rows)]
     choice = next((c for c in chosen if c.section == section), None)
     see = f"tpb {choice.group}={choice.name} --help" if choice else "tpb load=static --help"
     whose = f"{choice.group} {choice.name!r}" if choice else section

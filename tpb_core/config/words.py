@@ -15,6 +15,8 @@ from tpb_core.config.groups import CORE_SECTIONS, GROUPS
 
 _WORD = re.compile(r"(?P<sign>\+\+|\+|~|)(?P<key>[^=\s+~][^=\s]*)(?:=(?P<value>.*))?", re.DOTALL)
 
+_NOT_A_NAME = re.compile(r"[\d.+-]+|true|false", re.IGNORECASE)
+
 
 class Word(NamedTuple):
     """One override as typed: `sign` is `+`, `++`, `~` or nothing; `value` is None without `=`."""
@@ -50,8 +52,21 @@ def _for_hydra(word: Word, extra_groups: Collection[str]) -> str:
         raise BadInput(f"{word.key!r}: options of Hydra itself have no effect here.", "Leave it out. Where results go:  out.dir=FOLDER")
     if word.sign == "~":
         return f"~{word.key}" + (f"={word.value}" if word.value is not None else "")
-    if word.key in GROUPS:
-        return f"{word.key}={word.value}"
-    if word.key in extra_groups:
+    assert word.value is not None
+    options = word.value.lstrip().startswith("{")
+    if word.key in GROUPS and not options:
+        return f"{word.key}={_choice(word.key, word.value)}"
+    if word.key in extra_groups and not options:
         return f"+{word.key}={word.value}"
     return f"++{word.key}={word.value}"
+
+
+def _choice(group: str, value: str) -> str:
+    """A choice; nothing at all can be chosen of the groups that take several."""
+    if _NOT_A_NAME.fullmatch(value):
+        return f"'{value}'"  # Hydra would take it for a number
+    if value.strip() not in ("", "null", "none"):
+        return value
+    if GROUPS[group].several or group == "experiment":
+        return "[]"
+    raise BadInput(f"{group}={value}: a run needs one.", f"Type:  {group}=NAME", ["See what there is:  tpb plugins list"])

@@ -1,0 +1,25 @@
+"""Acme listens to what happens to runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tpb_core.hooks import DoctorCheck, ReportColumn, hookimpl
+
+
+@hookimpl
+def bundle_complete(bundle: Path) -> None:
+    """Leaves a note in the bundle."""
+    (bundle / "x_acme.txt").write_text("seen by acme\n")
+
+
+@hookimpl
+def report_columns(bundle: Path) -> list[ReportColumn]:
+    """One figure of our own."""
+    return [ReportColumn("acme rating", "AAA")]
+
+
+@hookimpl
+def doctor_checks() -> list[DoctorCheck]:
+    """One check of our own."""
+    return [DoctorCheck("acme cloud", works=True, detail="reachable in principle")]
