@@ -1,0 +1,115 @@
+"""One static batch under way: hears the forward hooks and the stopping criterion, keeps the step log, reports while the device computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from tpb_core.api import Clock, EngineSink, Step
+from tpb_engine_hf.rows import DecodeText, Row
+from tpb_engine_hf.steplog import StepLog
+
+
+class Batch:
+    """The meeting point of hooks and criterion for the rows of one `generate` call.
+
+    Used as a stopping criterion: called with all ids so far (rows, columns), it answers which rows have ended.
+    """
+
+    eos_token_id: tuple[int, ...] = ()
+    """Its mere presence makes `generate` fill ended rows with padding."""
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        clock: Clock,
+        sink: EngineSink,
+        decode: DecodeText,
+        *,
+        synchronize: Callable[[], None],
+        assisted: bool = False,
+        beams: bool = False,
+    ) -> None:
+        self._rows = rows
+        self._clock = clock
+        self._sink = sink
+        self._decode = decode
+        self._synchronize = synchronize
+        self._beams = beams
+        self._log = StepLog(rows, assisted=assisted)
+        self._columns = max(len(row.prompt) for row in rows)
+        self._under_way = False
+        self._marked_ns: int | None = None
+        self._unreported: list[tuple[Step, list[list[int]]]] = []
+        self.started_ns = clock.now_ns()
+        self._edge_ns = self.started_ns
+
+    @contextmanager
+    def watching(self, model: Any) -> Iterator[None]:
+        """Hooks on the model's forward pass, taken off at the end."""
+        handles = [
+            model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
+            model.register_forward_hook(self._after_forward, with_kwargs=True),
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _before_forward(self, module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        if self._under_way:  # the pass before gave no tokens: a piece of the prompts, or one step of a beam search
+            if self._marked_ns is None:
+                self._synchronize()
+            self._end_step(self._marked_ns or self._clock.now_ns(), [[] for _ in self._rows])
+        ids = keywords["input_ids"] if "input_ids" in keywords else arguments[0]
+        self._log.forward(int(ids.shape[1]))
+        self._under_way = True
+
+    def _after_forward(self, module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
+        self.report()  # on an accelerator the pass is only queued by now, so this costs nothing
+
+    def __call__(self, input_ids: Any, scores: Any, **keywords: Any) -> Any:
+        """Which rows have ended, as a bool tensor (rows). Reading the ids waits for the device."""
+        import torch
+
+        if self._beams:
+            self._synchronize()
+            self._marked_ns = self._clock.now_ns()
+            return torch.zeros(input_ids.shape[0], dtype=torch.bool, device=input_ids.device)
+        new = input_ids[:, self._columns :].tolist()
+        now = self._clock.now_ns()
+        self._columns = int(input_ids.shape[1])
+        outputs = [ids[: row.take(ids, now, self._decode)] for row, ids in zip(self._rows, new, strict=True)]
+        self._end_step(now, outputs)
+        return torch.tensor([row.ended is not None for row in self._rows], dtype=torch.bool, device=input_ids.device)
+
+    def end_beams(self, outputs: Sequence[Sequence[int]], sequences: int) -> None:
+        """The results of a beam search, `sequences` for each request in order: they all come out with its last step."""
+        now = self._clock.now_ns()
+        kept = [row for row in self._rows if row.sequence < sequences]
+        for row, ids in zip(kept, outputs, strict=True):
+            row.output = list(ids)
+            row.ended = "length" if len(ids) >= row.limit_tokens and ids[-1] not in row.end_ids else "stop"
+            row.ended_ns = now
+        self._end_step(now, [list(row.output) if row.sequence < sequences else [] for row in self._rows])
+
+    def _end_step(self, t_ns: int, outputs: list[list[int]]) -> None:
+        step = self._log.step(self._edge_ns, t_ns, [len(ids) for ids in outputs])
+        self._edge_ns = t_ns
+        self._under_way = False
+        self._marked_ns = None
+        self._unreported.append((step, outputs))
+
+    def report(self) -> None:
+        """Hand what happened since the last call to the sink."""
+        unreported, self._unreported = self._unreported, []
+        for step, outputs in unreported:
+            tokens: dict[int, list[int]] = {}
+            for row, ids in zip(self._rows, outputs, strict=True):
+                if ids:
+                    tokens.setdefault(row.request, []).extend(ids)
+            for request, ids in tokens.items():
+                self._sink.tokens(request, step.t1_ns, len(ids), ids)
+            self._sink.step(step)
