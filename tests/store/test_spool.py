@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tpb_core.store.live import hold_live, is_live
-from tpb_core.store.schema import EVENTS, SAMPLES, STEPS
+from tpb_core.store.schema import lenient
 from tpb_core.store.spool import StreamWriter, spool_files
 
 _I32 = st.integers(-(2**31), 2**31 - 1)
@@ -44,7 +44,7 @@ def test_members_come_back_as_appended(tmp_path_factory: pytest.TempPathFactory,
     names = ("request", "prefill_tokens", "decode_tokens", "emitted_tokens", "kv_tokens")
     (path,) = spool_files(bundle)["steps"]
     table = _read(path)
-    assert table.schema.equals(STEPS)
+    assert table.schema.equals(lenient("steps"))
     assert table["members"].to_pylist() == [
         None if each is None else [dict(zip(names, one, strict=True)) for one in each] for each in members
     ]
@@ -66,7 +66,7 @@ def test_samples_come_back_as_appended(tmp_path_factory: pytest.TempPathFactory,
     table = _read(spool_files(bundle)["samples"][0])
     read = [tuple(row.values()) for row in table.to_pylist()]
     assert repr(read) == repr(rows)
-    assert table.schema.equals(SAMPLES)
+    assert table.schema.equals(lenient("samples"))
 
 
 def test_rotation_and_a_second_start_lose_and_overwrite_nothing(tmp_path: Path) -> None:
@@ -101,7 +101,6 @@ def test_rows_reach_the_disk_within_a_second_without_being_told(tmp_path: Path) 
         time.sleep(0.05)
     assert _read(spool_files(tmp_path)["events"][0]).num_rows > 0
     writer.close()
-    assert EVENTS.field("t_ns").nullable
 
 
 def _fill_until_refused(bundle: Path, queue: Any) -> None:

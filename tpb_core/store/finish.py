@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from tpb_core.api.codes import EventCode
 from tpb_core.api.requests import REQUEST_STATUSES
 from tpb_core.store.manifest import read_manifest, utc_text, write_manifest
-from tpb_core.store.schema import EVENTS, REQUIRED_TABLES, SPOOL_TABLES, TABLES
+from tpb_core.store.schema import REQUIRED_TABLES, SPOOL_TABLES, lenient
 from tpb_core.store.spool import SPOOL, spool_files
 from tpb_core.store.streams import SpoolStream
 
@@ -137,7 +137,7 @@ def _with_truncations(streams: Sequence[SpoolStream], cut_off: dict[str, int]) -
         for name, count in sorted((cut_off | own).items())
     ]
     if rows:
-        yield pa.RecordBatch.from_pylist(rows, schema=EVENTS)
+        yield pa.RecordBatch.from_pylist(rows, schema=lenient("events"))
 
 
 def _write(bundle: Path, table: str, batches: Iterator[pa.RecordBatch]) -> int:
@@ -147,7 +147,7 @@ def _write(bundle: Path, table: str, batches: Iterator[pa.RecordBatch]) -> int:
     rows = 0
     try:
         with open(temporary, "wb") as file:
-            with pq.ParquetWriter(file, TABLES[table], compression="zstd") as writer:
+            with pq.ParquetWriter(file, lenient(table), compression="zstd") as writer:
                 for group in _row_groups(table, batches):
                     writer.write_table(group, row_group_size=max(group.num_rows, 1))
                     rows += group.num_rows
@@ -171,7 +171,7 @@ def _row_groups(table: str, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Ta
         size += batch.nbytes
         rows += batch.num_rows
         if size >= _ROW_GROUP_BYTES or rows >= _ROW_GROUP_ROWS:
-            yield pa.Table.from_batches(gathered, schema=TABLES[table])
+            yield pa.Table.from_batches(gathered, schema=lenient(table))
             gathered, size, rows = [], 0, 0
     if gathered:
-        yield pa.Table.from_batches(gathered, schema=TABLES[table])
+        yield pa.Table.from_batches(gathered, schema=lenient(table))

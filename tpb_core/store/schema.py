@@ -192,6 +192,11 @@ REQUIRED_TABLES = ("samples", "requests", "windows")
 """Tables without which a folder is not a bundle. A run without steps has no step log; one without events had none."""
 
 
+def lenient(table: str) -> pa.Schema:
+    """The schema as it is written: a NULL where none belongs is kept and refused by the reader, with its row; no file is lost over it."""
+    return pa.schema([field.with_nullable(True) for field in TABLES[table]])
+
+
 def required_columns(table: str) -> list[str]:
     """The columns of `table` that every file must have and that are never NULL."""
     return [field.name for field in TABLES[table] if not field.nullable]

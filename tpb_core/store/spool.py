@@ -18,13 +18,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from tpb_core.store.schema import TABLES
+from tpb_core.store.schema import TABLES, lenient
 
 SPOOL = "spool"
 FLUSH_INTERVAL_S = 0.5
 """Half of what the format promises, so that a caller that looks once in half a second keeps the promise."""
 ROTATE_BYTES = 64 << 20
-_MOST_ROWS = 20_000
+_MOST_ROWS = 4_000
 """A flush in between when rows come faster than this in an interval: bounds memory and the length of one flush."""
 _NAME = re.compile(r"^(?P<table>[a-z_]+)-(?P<process>.+)\.(?P<part>\d{3,})\.arrows$")
 
@@ -41,7 +41,7 @@ class StreamWriter:
     ) -> None:
         self.table = table
         self.process = process
-        self._schema = TABLES[table]
+        self._schema = lenient(table)
         self._folder = Path(bundle) / SPOOL
         self._folder.mkdir(exist_ok=True)
         self._interval_s = flush_interval_s
