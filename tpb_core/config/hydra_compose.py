@@ -15,7 +15,7 @@ from tpb_core import drivers
 from tpb_core.api.errors import BadInput
 from tpb_core.config import folders, source
 from tpb_core.config.groups import CORE_SECTIONS, GROUPS
-from tpb_core.config.words import for_hydra, read_word
+from tpb_core.config.words import Word, for_hydra, read_word
 
 _VERSION_BASE = "1.3"
 _PRIMARY = "tpb"
@@ -25,8 +25,9 @@ def composed(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], bool
     """`(configuration, choice of each group, whether the meters are automatic)`. Values are as typed: types join later."""
     source.register()
     extra = folders.extra_groups()
-    for text in words:
-        check_group(read_word(text).key, extra)
+    for word in map(read_word, words):
+        check_group(word.key, extra)
+        check_choice(word)
     hydra_words = for_hydra(words, extra)
     GlobalHydra.instance().clear()
     try:
@@ -59,6 +60,13 @@ def check_group(key: str, extra: set[str]) -> None:
         near = drivers.near_misses(first, permitted)
         fix = f"Did you mean {' or '.join(near)}?" if near else f"Groups and options: {', '.join(permitted)}"
         raise BadInput(f"{first!r} is neither a group nor an option.", fix)
+
+
+def check_choice(word: Word) -> None:
+    """Refuse a typed choice that is not there before Hydra does: it would begin with whatever default is missing."""
+    for name in word.names:
+        if name not in source.choices(word.key) and folders.preset_file(word.key, name) is None:
+            raise unknown_choice(f"{word.key}/{name}")
 
 
 def unknown_choice(config_path: str) -> BadInput:

@@ -16,6 +16,7 @@ from tpb_core.config.groups import CORE_SECTIONS, GROUPS
 _WORD = re.compile(r"(?P<sign>\+\+|\+|~|)(?P<key>[^=\s+~][^=\s]*)(?:=(?P<value>.*))?", re.DOTALL)
 
 _NOT_A_NAME = re.compile(r"[\d.+-]+|true|false", re.IGNORECASE)
+_NO_NAMES = re.compile(r"[${}()*]|^(null|none)$")
 
 
 class Word(NamedTuple):
@@ -26,9 +27,11 @@ class Word(NamedTuple):
     value: str | None
 
     @property
-    def group(self) -> str | None:
-        """The config group that this word chooses from, or None for an option."""
-        return self.key if "." not in self.key else None
+    def names(self) -> list[str]:
+        """The names that this word chooses, where it chooses from a group and names them plainly; otherwise none."""
+        if self.key not in GROUPS or self.sign == "~" or self.value is None or _NO_NAMES.search(self.value):
+            return []
+        return [name.strip(" '\"") for name in self.value.strip(" []").split(",") if name.strip()]
 
 
 def read_word(text: str) -> Word:

@@ -1,0 +1,87 @@
+"""`tpb [overrides]`: compose the points, plan, measure, put into the database, print."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tpb_core.api.errors import EXIT_DONE, TpbError
+from tpb_core.cli.flags import Flags, read_flags
+
+if TYPE_CHECKING:
+    from tpb_core.config.schema import Point
+    from tpb_core.run.plan import Plan
+    from tpb_core.run.study import StudyOutcome
+
+_DATABASE_WAIT_S = 10.0
+
+
+def main(argv: list[str]) -> int:
+    """Measure what the words describe. Returns 0, or the exit code of the first thing that went wrong."""
+    flags = read_flags(argv)
+    if flags.help:
+        from tpb_core.cli.option_help import print_option_help
+
+        print_option_help(flags.words)
+        return EXIT_DONE
+    points = _points(flags)
+    from tpb_core.cli import plan_text
+    from tpb_core.run.plan import make_plan
+    from tpb_core.run.study import check_output_folder
+
+    plan = make_plan(points, multirun=flags.multirun, rerun=flags.rerun)
+    if flags.dry_run:
+        plan_text.print_plan(plan)
+        return EXIT_DONE
+    check_output_folder(Path(points[0].out.dir))
+    plan_text.announce(plan)
+    return _measure(plan, wait=not flags.no_wait)
+
+
+def _points(flags: Flags) -> list[Point]:
+    from tpb_core.config.compose import compose
+    from tpb_core.config.sweep import expand
+
+    return [compose(words) for words in expand(flags.words, multirun=flags.multirun)]
+
+
+def _measure(plan: Plan, *, wait: bool) -> int:
+    from rich.console import Console
+
+    from tpb_core.cli.progress_bar import ProgressBar
+    from tpb_core.run.study import run_study
+
+    with ProgressBar(Console(stderr=True)) as progress:
+        outcome = run_study(plan, progress, wait=wait)
+    _put_into_database(plan, outcome)
+    if outcome.bundles and importlib.util.find_spec("tpb_core.report.table") is not None:
+        from tpb_core.report.table import print_run
+
+        print_run(outcome.bundles, Console())
+    return _exit_code(plan, outcome)
+
+
+def _put_into_database(plan: Plan, outcome: StudyOutcome) -> None:
+    """After the study, because the database has one writer at a time. A database that is locked is a notice: the bundles are complete."""
+    from tpb_core.store.database import ingest
+
+    out = plan.slots[0].point.out
+    database = Path(out.database) if out.database is not None else Path(out.dir) / "tpb.duckdb"
+    try:
+        ingest(outcome.bundles, database, wait_s=_DATABASE_WAIT_S)
+    except TpbError as error:
+        print("\n".join([*error.lines(), f"The bundles are complete. Later:  tpb ingest {out.dir}"]), file=sys.stderr)
+
+
+def _exit_code(plan: Plan, outcome: StudyOutcome) -> int:
+    """Of the interruption if there was one, else of the first failure; each failure is said once more at the end."""
+    from tpb_core.api.errors import EXIT_INTERRUPTED
+    from tpb_core.run.study import slot_text
+
+    for slot, error in outcome.failures:
+        name = f"{slot_text(plan, slot)}: " if len(plan.slots) > 1 else ""
+        print(name + "\n".join(error.lines()), file=sys.stderr)
+    codes = [error.exit_code for _, error in outcome.failures]
+    return EXIT_INTERRUPTED if EXIT_INTERRUPTED in codes else next(iter(codes), EXIT_DONE)
