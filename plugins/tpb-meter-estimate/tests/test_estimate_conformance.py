@@ -48,6 +48,7 @@ class TestGpuEstimate(MeterSuite):
 
         library = SimpleNamespace(
             NVMLError=NvmlError, nvmlInit=lambda: None, nvmlShutdown=lambda: None, nvmlDeviceGetCount=lambda: 2,
+            nvmlDeviceGetName=lambda i: b"NVIDIA L4",
             nvmlDeviceGetHandleByIndex=lambda i: i, nvmlDeviceGetUUID=lambda i: f"GPU-{i}aaa", nvmlDeviceGetUtilizationRates=rates,
         )  # fmt: skip
         monkeypatch.setitem(sys.modules, "pynvml", library)  # type: ignore[arg-type]

@@ -11,12 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tpb_meter_estimate import EstimateConfig, EstimateMeter, GpuEstimateConfig, GpuEstimateMeter
 from tpb_meter_estimate.proc import ProcessTimes, parse_busy_ticks, parse_stat
-from tpb_meter_estimate.visible_devices import visible_devices
 
 from tpb_core.api import LEDGER_KINDS, BadInput, Reason, Unavailable
 from tpb_core.testing.meter_context import RecordingContext
-
-UUIDS = ["GPU-aa11", "GPU-aa22", "GPU-bb33"]
 
 
 def test_without_declared_watts_no_channel_enters_the_ledger() -> None:
@@ -78,19 +75,6 @@ def test_gpu_estimate_without_the_library_says_what_to_install(monkeypatch: pyte
     assert refusal.value.reason is Reason.NOT_INSTALLED
     with pytest.raises(BadInput):
         GpuEstimateMeter(GpuEstimateConfig(tdp_w=30.0, idle_w=40.0), RecordingContext()).discover()
-
-
-@pytest.mark.parametrize(("value", "expected"), [
-    (None, {0, 1, 2}), ("", set()), ("1", {1}), ("2,0", {0, 2}), ("0,7,1", {0}), ("-1", set()), ("GPU-aa2", {1}), ("GPU-aa", set()),
-    ("GPU-bb33,0", {0, 2}), ("MIG-1234", set()), ("NoDevFiles", set()), (" 1 , 2 ", {1, 2}),
-])  # fmt: skip
-def test_visible_devices_are_read_as_cuda_reads_them(value: str | None, expected: set[int]) -> None:
-    assert visible_devices(value, UUIDS) == expected
-
-
-@given(st.text(max_size=50))
-def test_visible_devices_on_any_text(value: str) -> None:
-    assert visible_devices(value, UUIDS) <= {0, 1, 2}
 
 
 @given(st.binary(max_size=200))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tpb_core.api import BadInput, Channel, EventCode, Meter, MeterConfig, MeterContext, Reading, Reason, Unavailable, option
-from tpb_meter_estimate.visible_devices import visible_devices
+from tpb_core.api.visible import GpuIdentity, cuda_visible
 
 
 @dataclass
@@ -45,9 +45,12 @@ class GpuEstimateMeter(Meter[GpuEstimateConfig]):
         if not (math.isfinite(tdp_w) and math.isfinite(idle_w) and 0 <= idle_w < tdp_w):
             raise BadInput(f"idle_w={idle_w:g} and tdp_w={tdp_w:g} are no power model", "Give 0 <= idle_w < tdp_w in watts.")
         self._load_nvml()
-        uuids = self._find_gpus()
-        visible = visible_devices(self.context.environ.get("CUDA_VISIBLE_DEVICES"), uuids)
-        channels = [self._channel(index, uuid, index in visible, tdp_w) for index, uuid in enumerate(uuids)]
+        gpus = self._find_gpus()
+        visible = cuda_visible(self.context.environ, gpus)
+        if visible.problem:
+            self.close()
+            raise Unavailable(visible.problem, reason=Reason.UNSUPPORTED, fix="Name the GPUs by UUID: CUDA_VISIBLE_DEVICES=GPU-...")
+        channels = [self._channel(index, gpu.uuid, gpu.uuid in visible.boards, tdp_w) for index, gpu in enumerate(gpus)]
         self._handles = {channel.channel: self._nvml.nvmlDeviceGetHandleByIndex(i) for i, channel in enumerate(channels)}
         return channels
 
@@ -64,19 +67,20 @@ class GpuEstimateMeter(Meter[GpuEstimateConfig]):
                 f"NVML does not start: {error}", reason=Reason.NO_SENSOR, fix="Install the NVIDIA driver; there may be no NVIDIA GPU here."
             ) from error
 
-    def _find_gpus(self) -> list[str]:
+    def _find_gpus(self) -> list[GpuIdentity]:
         try:
             handles = [self._nvml.nvmlDeviceGetHandleByIndex(i) for i in range(self._nvml.nvmlDeviceGetCount())]
             for handle in handles:
                 self._nvml.nvmlDeviceGetUtilizationRates(handle)
-            uuids = [self._nvml.nvmlDeviceGetUUID(handle) for handle in handles]
+            gpus = [GpuIdentity(_text(self._nvml.nvmlDeviceGetUUID(h)), _text(self._nvml.nvmlDeviceGetName(h))) for h in handles]
         except self._nvml.NVMLError as error:
             self.close()
-            raise Unavailable(f"NVML does not tell the utilisation: {error}", reason=Reason.UNSUPPORTED) from error
-        if not uuids:
+            fix = "GPUs in MIG mode have no utilisation; otherwise see nvidia-smi."
+            raise Unavailable(f"NVML does not tell the utilisation: {error}", reason=Reason.UNSUPPORTED, fix=fix) from error
+        if not gpus:
             self.close()
-            raise Unavailable("there is no NVIDIA GPU here", reason=Reason.NO_SENSOR)
-        return [uuid.decode() if isinstance(uuid, bytes) else str(uuid) for uuid in uuids]
+            raise Unavailable("there is no NVIDIA GPU here", reason=Reason.NO_SENSOR, fix="nvidia-smi lists what the driver sees.")
+        return gpus
 
     def _channel(self, index: int, uuid: str, allocated: bool, tdp_w: float) -> Channel:
         domain = f"{self.context.node}/gpu{index}"
@@ -120,3 +124,8 @@ class GpuEstimateMeter(Meter[GpuEstimateConfig]):
         if nvml is not None:
             with contextlib.suppress(nvml.NVMLError):
                 nvml.nvmlShutdown()
+
+
+def _text(answer: bytes | str) -> str:
+    """Old versions of the library answer in bytes."""
+    return answer.decode() if isinstance(answer, bytes) else answer
