@@ -103,7 +103,7 @@ def _not_installed(group: str, name: str) -> BadInput:
     present = installed(group)
     distributions = known.KNOWN.get(group, {})
     if name in distributions:
-        what, fix = f"{noun} {name!r} is not installed.", known.install_hint(distributions[name])
+        what, fix = f"{noun} {name!r} is not installed.", known.install_hint(distributions[name], {p.distribution for p in present})
     else:
         near = near_misses(name, sorted({p.name for p in present} | set(distributions)))
         what = f"{noun} {name!r} is not known."

@@ -6,6 +6,7 @@ The core names plugins nowhere else, apart from the default choices in conf/tpb.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 KNOWN: dict[str, dict[str, str]] = {
@@ -24,6 +25,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "csv": "tpb-meter-csv",
         "dcgm": "tpb-meter-dcgm",
         "estimate": "tpb-meter-estimate",
+        "estimate_gpu": "tpb-meter-estimate",
         "hwmon": "tpb-meter-hwmon",
         "ipmi": "tpb-meter-ipmi",
         "nvml": "tpb-meter-nvml",
@@ -42,6 +44,8 @@ KNOWN: dict[str, dict[str, str]] = {
 }
 """Entry-point group -> plugin name -> distribution. Also names that are planned; `install_hint` says so where the source is not there."""
 
+PLANNED = "It is planned and not part of this version of tpb"
+
 
 def clone_root() -> Path | None:
     """The folder of the clone that this package runs from; None when it was installed as a wheel."""
@@ -56,13 +60,16 @@ def plugin_folder(distribution: str) -> Path | None:
     return folder if folder and (folder / "pyproject.toml").is_file() else None
 
 
-def install_hint(distribution: str) -> str:
-    """What to type to install a distribution of ours: nothing is published, so it is a folder of the clone."""
+def install_hint(distribution: str, installed: Collection[str] = ()) -> str:
+    """What to type to get a plugin of ours: nothing is published, so it is a folder of the clone.
+
+    `installed` are distributions that are there: what they do not offer yet is planned.
+    """
     folder = plugin_folder(distribution)
+    if distribution in installed or (folder is None and clone_root() is not None):
+        return f"{PLANNED} (in {distribution})."
     if folder is not None:
         return f"Install it:  pip install -e {_short(folder)}"
-    if clone_root() is not None:
-        return f"{distribution} is planned and not part of this version of tpb."
     return f"Install it from a clone of tpb:  pip install -e plugins/{distribution}"
 
 

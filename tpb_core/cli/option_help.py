@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tpb_core import drivers
+from tpb_core.api.errors import BadInput
 from tpb_core.cli.text_table import text_table
 from tpb_core.config.chosen import choose, choose_engine, choose_load
 from tpb_core.config.folders import preset_file, presets
 from tpb_core.config.groups import AUTO, GROUPS
 from tpb_core.config.options import OptionRow, option_table
-from tpb_core.config.schema import LOADS, OutOptions, RunOptions, SamplingOptions
+from tpb_core.config.schema import OutOptions, RunOptions, SamplingOptions
 from tpb_core.config.words import read_word
 
 _HEADER = ("option", "type", "default", "unit", "help")
@@ -23,9 +24,23 @@ def print_option_help(words: Sequence[str]) -> None:
     for word in read:
         for name in word.names:
             _print_choice(word.key, name, python)
-    _print_table("run", "Options of every run", option_table(RunOptions))
-    _print_table("sampling", "How output tokens are chosen", option_table(SamplingOptions))
-    _print_table("out", "Where results go", option_table(OutOptions))
+    print_table("run", "Options of every run", RunOptions)
+    print_table("sampling", "How output tokens are chosen", SamplingOptions)
+    print_table("out", "Where results go", OutOptions)
+
+
+def section_of(entry_points: str, name: str) -> str:
+    """Where the options of a plugin stand in the configuration: `engine`, `meter.rapl`."""
+    group = next(group for group in GROUPS.values() if group.entry_points == entry_points)
+    return f"{group.name}.{name}" if group.several else group.name
+
+
+def print_table(section: str, title: str, config_class: type) -> None:
+    """One config dataclass."""
+    rows = [(f"{section}.{row.name}", row.type, row.default_text, row.unit, _help(row)) for row in option_table(config_class)]
+    print(title)
+    print(text_table(rows, _HEADER, indent="  ") if rows else "  no options")
+    print()
 
 
 def _print_choice(group: str, name: str, python: str | None) -> None:
@@ -37,24 +52,18 @@ def _print_choice(group: str, name: str, python: str | None) -> None:
     elif name == AUTO:
         print(f"{group}={AUTO}: every installed one that works here ({', '.join(drivers.names(entry_points or '')) or 'none'})\n")
     elif group == "engine":
-        chosen = choose_engine(name, python)
-        _print_table("engine", f"engine {name} ({chosen.distribution})", option_table(chosen.config_class))
+        engine = choose_engine(name, python)
+        print_table("engine", f"engine {name} ({engine.distribution})", engine.config_class)
     elif group == "load":
-        chosen = choose_load(name)
-        _print_table("load", f"load {name}: {(LOADS[name].__doc__ or '').splitlines()[0]}", option_table(chosen.config_class))
+        print_table(
+            "load", f"load {name}: {(choose_load(name).config_class.__doc__ or '').splitlines()[0]}", choose_load(name).config_class
+        )
     elif entry_points is not None:
-        section = f"{group}.{name}" if GROUPS[group].several else group
+        section = section_of(entry_points, name)
         chosen = choose(group, entry_points, name, section)
-        _print_table(section, f"{drivers.NOUNS[entry_points]} {name} ({chosen.distribution})", option_table(chosen.config_class))
+        print_table(section, f"{drivers.NOUNS[entry_points]} {name} ({chosen.distribution})", chosen.config_class)
     else:
-        print(f"{group}={name} is not known. There is: {', '.join(presets(group)) or 'none'}\n")
-
-
-def _print_table(section: str, title: str, rows: Sequence[OptionRow]) -> None:
-    lines = [(f"{section}.{row.name}", row.type, row.default_text, row.unit, _help(row)) for row in rows]
-    print(title)
-    print(text_table(lines, _HEADER, indent="  ") if lines else "  no options")
-    print()
+        raise BadInput(f"{group} {name!r} is not known.", notes=[f"There is: {', '.join(presets(group)) or 'none'}"])
 
 
 def _help(row: OptionRow) -> str:

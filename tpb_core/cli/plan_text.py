@@ -7,8 +7,7 @@ from pathlib import Path
 
 from tpb_core.cli.text_table import text_table
 from tpb_core.run.duration import duration_text, expected_duration
-from tpb_core.run.plan import Plan
-from tpb_core.run.study import slot_text
+from tpb_core.run.plan import Plan, slot_text
 
 
 def print_plan(plan: Plan) -> None:

@@ -28,8 +28,8 @@ def main(argv: list[str]) -> int:
         return EXIT_DONE
     points = _points(flags)
     from tpb_core.cli import plan_text
+    from tpb_core.run.output_folder import check_output_folder
     from tpb_core.run.plan import make_plan
-    from tpb_core.run.study import check_output_folder
 
     plan = make_plan(points, multirun=flags.multirun, rerun=flags.rerun)
     if flags.dry_run:
@@ -78,7 +78,7 @@ def _put_into_database(plan: Plan, outcome: StudyOutcome) -> None:
 def _exit_code(plan: Plan, outcome: StudyOutcome) -> int:
     """Of the interruption if there was one, else of the first failure; each failure is said once more at the end."""
     from tpb_core.api.errors import EXIT_INTERRUPTED
-    from tpb_core.run.study import slot_text
+    from tpb_core.run.plan import slot_text
 
     for slot, error in outcome.failures:
         name = f"{slot_text(plan, slot)}: " if len(plan.slots) > 1 else ""

@@ -127,3 +127,11 @@ def finished_runs(out: Path, wanted: set[Key]) -> dict[Key, Path]:
         if complete and key in wanted:
             found[key] = path.parent
     return found
+
+
+def slot_text(plan: Plan, slot: Slot) -> str:
+    """What tells a run from the others of its plan: the words that differ, and the repeat."""
+    everywhere = set.intersection(*(set(other.point.overrides) for other in plan.slots))
+    words = [word for word in slot.point.overrides if word not in everywhere]
+    repeats = f"repeat {slot.repeat + 1} of {slot.point.run.repeats}" if slot.point.run.repeats > 1 else ""
+    return ", ".join(filter(None, [" ".join(words), repeats])) or slot.point.point

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tpb_core.api.errors import BadInput, Interrupted, TpbError
+from tpb_core.api.errors import Interrupted, TpbError
 from tpb_core.run.engine_shelf import EngineShelf
 from tpb_core.run.load import make_shape
 from tpb_core.run.machine_lock import MachineLock
-from tpb_core.run.plan import Plan, Slot
+from tpb_core.run.plan import Plan, Slot, slot_text
 from tpb_core.run.progress import Progress
 from tpb_core.run.session import RunResult, run_point
 
@@ -63,28 +63,6 @@ def run_study(plan: Plan, progress: Progress, *, wait: bool = True, after_run: A
                     break
     outcome.bundles = [bundles[order] for order in sorted(bundles)]
     return outcome
-
-
-def slot_text(plan: Plan, slot: Slot) -> str:
-    """What tells a run from the others of its plan: the words that differ, and the repeat."""
-    everywhere = set.intersection(*(set(other.point.overrides) for other in plan.slots))
-    words = [word for word in slot.point.overrides if word not in everywhere]
-    repeats = f"repeat {slot.repeat + 1} of {slot.point.run.repeats}" if slot.point.run.repeats > 1 else ""
-    return ", ".join(filter(None, [" ".join(words), repeats])) or slot.point.point
-
-
-def check_output_folder(folder: Path) -> None:
-    """Make the folder of results and try to write in it, before anything heavy. Raises BadInput."""
-    probe = folder / f".tpb-write-test-{id(folder)}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise BadInput(
-            f"out.dir={folder}: no results can be written there ({error.strerror}).",
-            "Name a folder of yours, for example:  out.dir=$HOME/tpb-runs",
-        ) from error
 
 
 def _machine(slots: list[Slot], shelf: EngineShelf, progress: Progress, wait: bool) -> contextlib.AbstractContextManager[object]:
