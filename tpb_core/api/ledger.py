@@ -87,3 +87,6 @@ class Ledger:
     request_energy: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     budget: list[BudgetRow] = field(default_factory=list)
     validity: list[ValidityRow] = field(default_factory=list)
+    point: str | None = None
+    arm: str | None = None
+    """Which point and arm of a study the figures belong to; only in ledgers of attributors whose scope is `study`."""

@@ -16,6 +16,7 @@ from tpb_core.api.codes import EventCode
 from tpb_core.api.errors import BadBundle
 from tpb_core.store.channels import channels_of
 from tpb_core.store.columns import Columns, integers, valid
+from tpb_core.store.invariants import check_invariants
 from tpb_core.store.manifest import MANIFEST, read_manifest
 from tpb_core.store.membership import check_membership
 from tpb_core.store.outputs import check_output
@@ -45,8 +46,11 @@ class Bundle:
         self._columns: dict[str, Mapping[str, Column]] = {}
         if self._steps is not None:
             check_membership(self._steps, self._requests, manifest)
-        for table in OUTPUT_TABLES:
-            check_output(table, read_table(path, table))
+        outputs = {table: read_table(path, table) for table in OUTPUT_TABLES}
+        for table, content in outputs.items():
+            check_output(table, content)
+        if outputs["energy"] is not None:
+            check_invariants(outputs["energy"], outputs["request_energy"])
 
     @classmethod
     def open(cls, path: Path | str) -> Bundle:

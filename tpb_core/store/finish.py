@@ -6,11 +6,9 @@ written and on the disk; a second call, also after a crash in the middle of the 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import pyarrow.parquet as pq
 
 from tpb_core.api.codes import EventCode
 from tpb_core.api.requests import REQUEST_STATUSES
+from tpb_core.store.locks import exclusively
 from tpb_core.store.manifest import read_manifest, utc_text, write_manifest
 from tpb_core.store.schema import REQUIRED_TABLES, SPOOL_TABLES, lenient
 from tpb_core.store.spool import SPOOL, spool_files
@@ -43,7 +42,8 @@ def finish_bundle(bundle: Path, *, status: str, status_reason: str | None) -> Pa
     where the disk is full; the spool is whole then, and the call can be repeated.
     """
     bundle = Path(bundle)
-    with _locked(bundle):
+    read_manifest(bundle)  # leaves no lock file in a folder that is no bundle
+    with exclusively(bundle / _LOCK):
         shutil.rmtree(bundle / _SPENT_SPOOL, ignore_errors=True)
         manifest = read_manifest(bundle)
         if not (bundle / SPOOL).is_dir() and manifest["status"] != "running":
@@ -59,17 +59,6 @@ def finish_bundle(bundle: Path, *, status: str, status_reason: str | None) -> Pa
             os.rename(bundle / SPOOL, bundle / _SPENT_SPOOL)
             shutil.rmtree(bundle / _SPENT_SPOOL, ignore_errors=True)
     return bundle
-
-
-@contextmanager
-def _locked(bundle: Path) -> Iterator[None]:
-    """One process at a time finishes a bundle."""
-    path = bundle / _LOCK
-    read_manifest(bundle)  # leaves no lock file in a folder that is no bundle
-    with open(path, "ab") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-        path.unlink(missing_ok=True)
 
 
 def _convert(bundle: Path, manifest: dict[str, Any]) -> list[str]:
