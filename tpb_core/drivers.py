@@ -7,9 +7,8 @@ Runs in engine environments too: standard library and stevedore only, and steved
 
 from __future__ import annotations
 
-import difflib
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from tpb_core import known
@@ -46,8 +45,13 @@ class Plugin(NamedTuple):
 
 def installed(group: str) -> list[Plugin]:
     """The plugins of an entry-point group in order of their names. Imports none of them."""
-    found = {_plugin(entry_point) for entry_point in importlib.metadata.entry_points(group=group)}
-    return sorted(found)
+    return sorted(set(_plugins(importlib.metadata.entry_points(group=group))))
+
+
+def all_installed() -> dict[str, list[Plugin]]:
+    """The plugins of every group, from one look at the metadata of this environment."""
+    everything = importlib.metadata.entry_points()
+    return {group: sorted(set(_plugins(everything.select(group=group)))) for group in NOUNS}
 
 
 def names(group: str) -> list[str]:
@@ -57,7 +61,7 @@ def names(group: str) -> list[str]:
 
 def find(group: str, name: str) -> Plugin:
     """The installed plugin of that name. Raises BadInput with near misses and how to install it; imports nothing."""
-    return _plugin(_entry_point(group, name))
+    return _plugins([_entry_point(group, name)])[0]
 
 
 def load(group: str, name: str) -> Any:
@@ -67,7 +71,7 @@ def load(group: str, name: str) -> Any:
     and Refused (written against an interface version that this core does not have).
     """
     entry_point = _entry_point(group, name)
-    plugin = _plugin(entry_point)
+    plugin = _plugins([entry_point])[0]
     loaded = _load_with_stevedore(entry_point, plugin)
     if group in _INTERFACES:
         _check_interface(plugin, loaded)
@@ -76,18 +80,27 @@ def load(group: str, name: str) -> Any:
 
 def near_misses(name: str, candidates: Sequence[str]) -> list[str]:
     """Candidates that somebody who typed `name` may have meant, best first."""
+    import difflib
+
     return difflib.get_close_matches(name, candidates, n=3, cutoff=0.6)
 
 
-def _plugin(entry_point: importlib.metadata.EntryPoint) -> Plugin:
-    distribution = entry_point.dist
-    if distribution is None:  # only hand-made entry points have none
-        return Plugin(entry_point.name, "unknown", "unknown", entry_point.value, entry_point.group)
-    return Plugin(entry_point.name, distribution.name, distribution.version, entry_point.value, entry_point.group)
+def _plugins(entry_points: Iterable[importlib.metadata.EntryPoint]) -> list[Plugin]:
+    origins: dict[int, tuple[str, str]] = {}  # reading a distribution's metadata is dear, and its entry points share it
+    plugins = []
+    for entry_point in entry_points:
+        distribution = entry_point.dist
+        if distribution is not None and id(distribution) not in origins:
+            metadata = distribution.metadata
+            origins[id(distribution)] = (metadata["Name"], metadata["Version"])
+        origin = origins[id(distribution)] if distribution is not None else ("unknown", "unknown")
+        plugins.append(Plugin(entry_point.name, *origin, entry_point.value, entry_point.group))
+    return plugins
 
 
 def _entry_point(group: str, name: str) -> importlib.metadata.EntryPoint:
-    matches = {_plugin(e): e for e in importlib.metadata.entry_points(group=group) if e.name == name}
+    named = [e for e in importlib.metadata.entry_points(group=group) if e.name == name]
+    matches = dict(zip(_plugins(named), named, strict=True))
     if not matches:
         raise _not_installed(group, name)
     if len(matches) > 1:

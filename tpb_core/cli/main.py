@@ -5,11 +5,9 @@ Imports nothing beyond the standard library and `tpb_core.api.errors`; each comm
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
-import traceback
 
 from tpb_core.api.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, BadInput, TpbError
 
@@ -71,15 +69,21 @@ def main(argv: list[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except TpbError as error:
         if with_traceback:
-            traceback.print_exc()
+            _print_traceback()
         print("\n".join(error.lines()), file=sys.stderr)
         return error.exit_code
     except Exception as error:
         if with_traceback:
-            traceback.print_exc()
+            _print_traceback()
         print(f"tpb failed: {type(error).__name__}: {error}", file=sys.stderr)
         print("This is a fault of tpb. Run again with --traceback to see where, and report it.", file=sys.stderr)
         return EXIT_FAILED
+
+
+def _print_traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
 
 
 def _dispatch(words: list[str]) -> int:
@@ -97,6 +101,8 @@ def _dispatch(words: list[str]) -> int:
         print(f"tpb {__version__}")
         return EXIT_DONE
     if first and first[0] not in "+~-" and "=" not in first:
+        import difflib
+
         near = difflib.get_close_matches(first, COMMANDS, n=2)
         raise BadInput(
             f"{first!r} is neither a command nor of the form name=value.",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,8 +31,8 @@ def main(argv: list[str]) -> int:
 
 def print_list() -> None:
     """Every group with its plugins. Imports no plugin."""
-    for group, noun in drivers.NOUNS.items():
-        present = drivers.installed(group)
+    for group, present in drivers.all_installed().items():
+        noun = drivers.NOUNS[group]
         absent = sorted(known.KNOWN.get(group, {}).keys() - {plugin.name for plugin in present})
         if not present and not absent:
             continue
@@ -81,6 +80,8 @@ def _print_one(group: str, name: str) -> None:
 def _abilities(loaded: Any) -> list[tuple[str, str]]:
     """What an engine can do, a meter's kind of time, an attributor's scope."""
     if hasattr(loaded, "capabilities"):
+        import dataclasses
+
         values = {field.name: getattr(loaded.capabilities, field.name) for field in dataclasses.fields(loaded.capabilities)}
         able = [name for name, value in values.items() if value is True]
         unable = [name for name, value in values.items() if value is False and name != "virtual_time"]
