@@ -1,7 +1,7 @@
-"""What is known of the power sensors in GPUs: averaging window, refresh period and gain, by sensor class. One table, each row with its source.
+"""What is known of the power sensors in GPUs: averaging window, refresh period, gain. One table, each row with its source.
 
 A model that is in no row gets no figure: `averaging_ms` stays null, and its phases stay NULL with `averaging_unknown` until somebody
-characterises the sensor. No row is filled by analogy with a related chip.
+characterises the sensor.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RMRUSD = "open-gpu-kernel-modules nvrm_registry.h: polling every 100 ms on data-
 
 @dataclass(frozen=True)
 class Timing:
-    """A power reading is the mean over the last `averaging_ms`, refreshed every `update_ms`; None: not known. `u` are standard uncertainties."""
+    """A reading is the mean over the last `averaging_ms`, refreshed every `update_ms`; None: not known. `u`: standard uncertainties."""
 
     averaging_ms: float | None
     averaging_u_ms: float | None
@@ -69,7 +69,7 @@ SENSOR_CLASSES: tuple[SensorClass, ...] = (
     SensorClass(
         "geforce-ada",
         r"GeForce RTX 40\d\d",
-        Timing(100.0, _half(20.0), None, None, f"{PAPER}: window as on GA10x; refresh depends on the driver ({RMRUSD})"),
+        Timing(100.0, _half(20.0), None, None, f"survey of {PAPER}'s data, window as on GA10x; refresh is the driver's ({RMRUSD})"),
         GEFORCE_GAIN,
     ),
 )

@@ -107,23 +107,26 @@ class _Reading:
             self.notes.append(f"{self.variable}: there is no GPU {index} here; it and what follows it are not visible")
             return False
         self.indices += 1
-        gpu = self.gpus[index]
+        return self._take_gpu(self.gpus[index], str(index))
+
+    def _take_gpu(self, gpu: GpuIdentity, entry: str) -> bool:
+        """A board by its index or UUID. Where it is sliced, a program gets a slice of it, never the board."""
         if not gpu.sliced:
             return self._add_board(gpu.uuid)
         if len(gpu.slices) == 1:
             return self._add_slice(gpu.uuid, gpu.slices[0][0])
-        self.problem = f"{self.variable} names GPU {index} by index, which is sliced (MIG): which slice is used cannot be known"
+        self.problem = f"{self.variable} names GPU {entry}, which is sliced (MIG): which slice is used cannot be known"
         return False
 
     def _take_uuid(self, entry: str) -> bool:
         wanted = entry.lower()
-        boards = [gpu.uuid for gpu in self.gpus if gpu.uuid.lower().startswith(wanted)]
+        boards = [gpu for gpu in self.gpus if gpu.uuid.lower().startswith(wanted)]
         slices = [(gpu.uuid, uuid) for gpu in self.gpus for uuid, one, two in gpu.slices if _names_slice(wanted, gpu.uuid, uuid, one, two)]
         if len(boards) + len(slices) > 1:
             self.problem = f"{self.variable}: {entry!r} is the beginning of several UUIDs"
             return False
         if boards:
-            return self._add_board(boards[0])
+            return self._take_gpu(boards[0], entry)
         if slices:
             return self._add_slice(*slices[0])
         self.notes.append(f"{self.variable}: there is no device {entry!r} here; it and what follows it are not visible")
