@@ -55,7 +55,7 @@ def serve(connection: Connection) -> int:
                 else:
                     message = connection.receive()
                 assert message is not None
-                phase = _PHASES.get(message["kind"], message["kind"])
+                phase = _PHASES.get(message["kind"], str(message["kind"]))
                 if message["kind"] == "hello":
                     name = str(message["engine"]["name"])
                     engine_class = drivers.load("tpb.engines", name)
