@@ -55,6 +55,8 @@ class Reason(Code):
     DOMAIN_MISSING = "domain_missing", "a domain with a primary channel has no figure, so a sum over domains is not known"
     STATUS_PARTIAL = "status_partial", "the run was cut off before this could be measured"
     METHOD_REFUSED = "method_refused", "the attribution method's preconditions do not hold for this bundle"
+    NOT_SPLIT = "not_split", "this method gives totals only, it does not split them into phases"
+    NOT_ATTRIBUTED = "not_attributed", "no attributor was applied to the bundle yet (`tpb attribute` does)"
     NOT_ASKED = "not_asked", "the figure was switched off in the configuration"
 
 
