@@ -21,7 +21,9 @@ def compile_forward(batches: StaticBatches, mode: str) -> tuple[int, int]:
     model: Any = batches.model
     model.forward = torch.compile(model.forward, mode=mode)
     ids = torch.full((1, WARM_UP_INPUT_TOKENS), batches.special.padding, device=model.device)
-    settings = GenerationConfig(**batches.settings, max_new_tokens=WARM_UP_OUTPUT_TOKENS, pad_token_id=batches.special.padding, do_sample=False)
+    settings = GenerationConfig(
+        **batches.settings, max_new_tokens=WARM_UP_OUTPUT_TOKENS, pad_token_id=batches.special.padding, do_sample=False
+    )
     t0_ns = batches.clock.now_ns()
     with torch.inference_mode():
         batches.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings)

@@ -16,7 +16,9 @@ class ModelOptions(EngineConfig):
     revision: str | None = option(None, help="branch, tag or commit on the hub (default: the newest)")
     tokenizer: str | None = option(None, help="folder or hub name of the tokenizer (default: the model's own)")
     gguf_file: str | None = option(None, help="GGUF file inside the model folder or repository; its weights are dequantised")
-    dtype: str = option("auto", help="type of weights and activations; auto is the checkpoint's", choices=("auto", "float32", "bfloat16", "float16"))
+    dtype: str = option(
+        "auto", help="type of weights and activations; auto is the checkpoint's", choices=("auto", "float32", "bfloat16", "float16")
+    )
     attention: str = option(
         "auto",
         help="attention implementation; auto is what Transformers chooses for this machine",
@@ -36,7 +38,9 @@ class HfConfig(ModelOptions):
     device_map: str | None = option(
         None, help="spread the layers over all devices", choices=("auto", "balanced", "balanced_low_0", "sequential")
     )
-    quantization: str = option("none", help="quantisation method while loading, as Transformers names it (bitsandbytes, torchao, hqq, quanto, fp8, ...)")
+    quantization: str = option(
+        "none", help="quantisation method while loading, as Transformers names it (bitsandbytes, torchao, hqq, quanto, fp8, ...)"
+    )
     quantization_options: dict[str, Any] = option({}, help="arguments of that method's configuration, for example load_in_4bit: true")
     compile: bool = option(False, help="compile the model's forward pass with torch.compile; its first calls are the window `compile`")
     compile_mode: str = option(
@@ -45,14 +49,22 @@ class HfConfig(ModelOptions):
     cache: str = option(
         "dynamic",
         help="KV cache of static batches",
-        choices=("dynamic", "static", "offloaded", "offloaded_static", "quantized"),
+        choices=("dynamic", "static", "offloaded", "offloaded_static"),
     )
     assistant_model: str | None = option(None, help="draft model for assisted decoding (one request at a time)")
     assistant_tokens: int = option(5, help="tokens that the draft model proposes at a time", unit="tokens")
     prompt_lookup_tokens: int | None = option(None, help="draft this many tokens by n-gram look-up in the prompt instead", unit="tokens")
-    kv_page_tokens: int = option(256, help="continuous batching: tokens of a KV-cache page; prefixes are shared by whole pages", unit="tokens")
-    kv_pages: int | None = option(None, help="continuous batching: pages of KV cache (default: enough for the load; all free memory on an accelerator)")
-    max_batch_tokens: int | None = option(None, help="continuous batching: most tokens in one iteration (default: 1024 on CPU, Transformers' own elsewhere)", unit="tokens")
+    kv_page_tokens: int = option(
+        256, help="continuous batching: tokens of a KV-cache page; prefixes are shared by whole pages", unit="tokens"
+    )
+    kv_pages: int | None = option(
+        None, help="continuous batching: pages of KV cache (default: enough for the load; all free memory on an accelerator)"
+    )
+    max_batch_tokens: int | None = option(
+        None, help="continuous batching: most tokens in one iteration (default: 1024 on CPU, Transformers' own elsewhere)", unit="tokens"
+    )
     scheduler: str = option("fifo", help="continuous batching: which requests go first", choices=("fifo", "prefill_first"))
     cuda_graphs: bool | None = option(None, help="continuous batching: CUDA graphs (default: Transformers decides)")
-    async_batching: bool | None = option(None, help="continuous batching: prepare an iteration while the last one computes (default: Transformers decides)")
+    async_batching: bool | None = option(
+        None, help="continuous batching: prepare an iteration while the last one computes (default: Transformers decides)"
+    )

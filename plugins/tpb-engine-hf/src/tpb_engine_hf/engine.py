@@ -70,7 +70,9 @@ class HfEngine(Engine[HfConfig]):
         if config.threads:
             torch.set_num_threads(config.threads)
         if config.assistant_model and config.prompt_lookup_tokens:
-            raise BadInput("Both a draft model and prompt look-up are asked for.", "Leave out engine.assistant_model or engine.prompt_lookup_tokens.")
+            raise BadInput(
+                "Both a draft model and prompt look-up are asked for.", "Leave out engine.assistant_model or engine.prompt_lookup_tokens."
+            )
         device = loading.chosen_device(config)
         quantization = loading.quantization_argument(config)
         placement = {"device_map": config.device_map or device} if config.device_map or quantization else {}
@@ -98,14 +100,19 @@ class HfEngine(Engine[HfConfig]):
             assistant=self._draft_model(loading, device) if config.assistant_model else None,
         )
         self._batches = batches
-        effective = description.effective_options(model, config) | {"cache": config.cache, "quantization": description.quantization_name(model, source)}
+        effective = description.effective_options(model, config) | {
+            "cache": config.cache,
+            "quantization": description.quantization_name(model, source),
+        }
         if config.compile:
             t0_ns, t1_ns = compiling.compile_forward(batches, config.compile_mode)
             sink.window("compile", t0_ns, t1_ns)
             effective |= {"compile": True, "compile_mode": config.compile_mode}
         instances = [{"instance": "0", "role": "mixed", "node": self.context.node, "devices": description.devices_in_use(model)}]
         if batches.assistant is not None:
-            instances.append({"instance": "draft", "role": "draft", "node": self.context.node, "devices": description.devices_in_use(batches.assistant)})
+            instances.append(
+                {"instance": "draft", "role": "draft", "node": self.context.node, "devices": description.devices_in_use(batches.assistant)}
+            )
         return EngineDescription(
             name=config.name,
             version=version,

@@ -58,7 +58,15 @@ class StaticBatches:
             return
         copies = shared.beam_width if shared.beam_width > 1 else shared.n
         rows = rows_of(accepted, prompts, self.special.end, copies)
-        batch = Batch(rows, self.clock, sink, self.tokenizer.text, synchronize=self._synchronize(), assisted=self.assisted, beams=shared.beam_width > 1)
+        batch = Batch(
+            rows,
+            self.clock,
+            sink,
+            self.tokenizer.text,
+            synchronize=self._synchronize(),
+            assisted=self.assisted,
+            beams=shared.beam_width > 1,
+        )
         for request in accepted:
             sink.started(request.request, batch.started_ns)
         try:
@@ -81,7 +89,10 @@ class StaticBatches:
         if shared.n > 1 or shared.beam_width > 1 or any(request.sampling.stop for request in requests):
             raise Refused("Assisted decoding goes with neither several sequences nor beams nor stop strings.", "Leave the draft model out.")
         if shared.temperature > 0:
-            raise Refused("Assisted decoding draws tokens in a way of its own, so a temperature is not honoured exactly.", "Set sampling.temperature=0.")
+            raise Refused(
+                "Assisted decoding draws tokens in a way of its own, so a temperature is not honoured exactly.",
+                "Set sampling.temperature=0.",
+            )
 
     def _accept(self, requests: Sequence[Request], sink: EngineSink) -> tuple[list[Request], list[list[int]]]:
         accepted, prompts = [], []
@@ -114,11 +125,18 @@ class StaticBatches:
             settings["eos_token_id"] = sorted(self.special.end)  # these two crop at the end token themselves
         processors = LogitsProcessorList()
         if beams:
-            settings |= {"num_beams": shared.beam_width, "num_return_sequences": shared.n, "return_dict_in_generate": True, "do_sample": False}
+            settings |= {
+                "num_beams": shared.beam_width,
+                "num_return_sequences": shared.n,
+                "return_dict_in_generate": True,
+                "do_sample": False,
+            }
         elif is_seeded([request.sampling for request in accepted]):
             samplings = {request.request: request.sampling for request in accepted}
             draws = [sequence_draws(samplings[row.request], row.sequence) for row in rows]
-            processors.append(SeededSampling(shared, lambda: [d if row.ended is None else None for d, row in zip(draws, rows, strict=True)]))
+            processors.append(
+                SeededSampling(shared, lambda: [d if row.ended is None else None for d, row in zip(draws, rows, strict=True)])
+            )
             settings["do_sample"] = False
         else:
             settings |= native_settings(shared)
@@ -156,6 +174,6 @@ class StaticBatches:
                 "stop" if all(row.ended == "stop" for row in own) else "length",
                 input_tokens=len(own[0].prompt),
                 output_tokens=sum(len(row.output) for row in own),
-                sequences=len(own),
+                sequences=sum(row.request == request.request for row in rows),  # beams that gave no result were computed too
                 text="\n".join(texts),
             )

@@ -40,7 +40,9 @@ def _explained(source: ModelSource, what: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:  # a quantisation or attention library that is not there
-        raise Unavailable(f"{what} of {source.label} needs a library that is not installed: {error}", reason=Reason.NOT_INSTALLED) from error
+        raise Unavailable(
+            f"{what} of {source.label} needs a library that is not installed: {error}", reason=Reason.NOT_INSTALLED
+        ) from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         first_line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise BadInput(
@@ -80,7 +82,9 @@ def chosen_device(config: HfConfig) -> str:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise BadInput(f"engine.device={config.device} is no device of this machine: {reason}", "Use engine.device=auto or engine.device=cpu.") from error
+        raise BadInput(
+            f"engine.device={config.device} is no device of this machine: {reason}", "Use engine.device=auto or engine.device=cpu."
+        ) from error
     return str(device)
 
 
@@ -88,7 +92,10 @@ def quantization_argument(config: HfConfig) -> dict[str, Any]:
     """The argument `quantization_config` of `from_pretrained`, or nothing. Raises `BadInput` for an unknown method or argument."""
     if config.quantization == "none":
         if config.quantization_options:
-            raise BadInput("engine.quantization_options is set, but engine.quantization is none.", "Name the method, for example engine.quantization=bitsandbytes.")
+            raise BadInput(
+                "engine.quantization_options is set, but engine.quantization is none.",
+                "Name the method, for example engine.quantization=bitsandbytes.",
+            )
         return {}
     from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING as METHODS
 
@@ -104,7 +111,9 @@ def quantization_argument(config: HfConfig) -> dict[str, Any]:
     except ImportError as error:
         raise Unavailable(f"engine.quantization={config.quantization}: {error}", reason=Reason.NOT_INSTALLED) from error
     except (TypeError, ValueError) as error:
-        raise BadInput(f"engine.quantization_options does not fit {config.quantization}: {error}", "See Transformers' page of that method.") from error
+        raise BadInput(
+            f"engine.quantization_options does not fit {config.quantization}: {error}", "See Transformers' page of that method."
+        ) from error
 
 
 def load_model(config: ModelOptions, source: ModelSource, **arguments: Any) -> Any:
@@ -114,7 +123,12 @@ def load_model(config: ModelOptions, source: ModelSource, **arguments: Any) -> A
     attention = {} if config.attention == "auto" else {"attn_implementation": config.attention}
     with _explained(source, "The model"):
         model = AutoModelForCausalLM.from_pretrained(
-            source.name, dtype=torch_dtype(config.dtype), trust_remote_code=config.trust_remote_code, **source.arguments(), **attention, **arguments
+            source.name,
+            dtype=torch_dtype(config.dtype),
+            trust_remote_code=config.trust_remote_code,
+            **source.arguments(),
+            **attention,
+            **arguments,
         )
     model.requires_grad_(False)
     return model.eval()

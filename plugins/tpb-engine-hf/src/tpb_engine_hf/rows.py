@@ -29,6 +29,8 @@ class Row:
     output: list[int] = field(default_factory=list)
     ended: str | None = None
     ended_ns: int | None = None
+    ended_by_itself: bool = True
+    """False where a stop string ended it, which the engine cannot know."""
 
     def take(self, ids: Sequence[int], t_ns: int, decode: DecodeText) -> int:
         """Append output tokens in order until the row ends, and return how many were taken. Nothing is taken after the end."""
@@ -38,8 +40,10 @@ class Row:
                 break
             self.output.append(token)
             taken += 1
-            if token in self.end_ids or self._stop_string_is_out(decode):
+            if token in self.end_ids:
                 self.ended = ENDED_BY_STOP
+            elif self._stop_string_is_out(decode):
+                self.ended, self.ended_by_itself = ENDED_BY_STOP, False
             elif len(self.output) >= self.limit_tokens:
                 self.ended = ENDED_BY_LENGTH
             if self.ended is not None:

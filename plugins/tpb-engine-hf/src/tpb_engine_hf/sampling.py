@@ -27,13 +27,22 @@ def shared_sampling(samplings: Sequence[Sampling]) -> Sampling:
                 )
     if first.beam_width > 1:
         if first.temperature > 0:
-            raise Refused("Beam search with a temperature means something else on every engine.", "Set sampling.temperature=0 or sampling.beam_width=1.")
+            raise Refused(
+                "Beam search with a temperature means something else on every engine.",
+                "Set sampling.temperature=0 or sampling.beam_width=1.",
+            )
         if first.n > first.beam_width:
-            raise Refused(f"Beam search of width {first.beam_width} has no {first.n} results.", "Set sampling.n to at most sampling.beam_width.")
+            raise Refused(
+                f"Beam search of width {first.beam_width} has no {first.n} results.", "Set sampling.n to at most sampling.beam_width."
+            )
         if any(sampling.stop for sampling in samplings):
-            raise Refused("Transformers does not end a beam at a stop string exactly.", "Leave sampling.stop empty or set sampling.beam_width=1.")
+            raise Refused(
+                "Transformers does not end a beam at a stop string exactly.", "Leave sampling.stop empty or set sampling.beam_width=1."
+            )
         if len({(sampling.max_output_tokens, sampling.exact_output_length) for sampling in samplings}) > 1:
-            raise Refused("Beam search gives all requests of a batch the same length limit.", "Use one output length, or load.batch_size=1.")
+            raise Refused(
+                "Beam search gives all requests of a batch the same length limit.", "Use one output length, or load.batch_size=1."
+            )
     return first
 
 

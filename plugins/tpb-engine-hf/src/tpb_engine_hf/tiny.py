@@ -13,7 +13,9 @@ CHAT_TEMPLATE = (
 )
 
 
-def write_tiny_llama(folder: Path, *, layers: int = 2, hidden: int = 64, context_tokens: int = 1024, seed: int = 0, dtype: str = "float32") -> Path:
+def write_tiny_llama(
+    folder: Path, *, layers: int = 2, hidden: int = 64, context_tokens: int = 1024, seed: int = 0, dtype: str = "float32"
+) -> Path:
     """Write config, weights and tokenizer into `folder` and return it. Same arguments: same weights, on every machine."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM

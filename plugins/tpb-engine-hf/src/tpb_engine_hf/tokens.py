@@ -41,7 +41,9 @@ class HfTokenizer:
         rendered: list[list[int]] = []
         for conversation in conversations:
             try:
-                ids = self._tokenizer.apply_chat_template(list(conversation), add_generation_prompt=True, tokenize=True, return_dict=True)["input_ids"]
+                ids = self._tokenizer.apply_chat_template(list(conversation), add_generation_prompt=True, tokenize=True, return_dict=True)[
+                    "input_ids"
+                ]
             except Exception as error:  # templates are programs of the model's authors and raise what they like
                 raise BadInput(f"The model's chat template refuses a conversation: {error}", "Check the roles and their order.") from error
             rendered.append([int(token) for token in ids])
