@@ -12,7 +12,9 @@ class NvmlConfig(MeterConfig):
     """Options of the NVML meter."""
 
     name: str = option("nvml", help="entry-point name of the meter")
-    interval_ms: float = option(100.0, help="time between two readings; below 50 ms some drivers answer with errors and zeros", unit="ms")
+    interval_ms: float = option(
+        50.0, help="time between two readings: half the usual refresh; below 50 ms some drivers answer with errors and zeros", unit="ms"
+    )
     devices: str = option(
         "auto",
         help="GPUs of the run: `auto` as the engine's CUDA_VISIBLE_DEVICES says, `all`, or a list of indices (as nvidia-smi) and UUIDs",
