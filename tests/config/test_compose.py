@@ -144,10 +144,13 @@ def test_bad_input_says_what_where_and_what_to_type(words: list[str], expected: 
 
 
 def test_a_secret_reaches_the_engine_and_nothing_that_is_stored() -> None:
-    point = acme_point("engine.api_key=hunter2", "engine={api_key: hunter2}" if False else "engine.token_ms=1")
+    point = acme_point("engine.api_key=hunter2")
     assert point.engine["api_key"] == "hunter2"
     assert "hunter2" not in json.dumps([point.config, point.overrides, point.choices])
-    assert point.point == acme_point("engine.api_key=other", "engine.token_ms=1").point
+    assert point.point == acme_point("engine.api_key=other").point
+    whole = acme_point("engine={api_key: hunter2, token_ms: 3}")
+    assert (whole.engine["api_key"], whole.engine["token_ms"]) == ("hunter2", 3.0)
+    assert "hunter2" not in json.dumps([whole.config, whole.overrides])
 
 
 def test_a_point_is_known_by_what_is_measured() -> None:

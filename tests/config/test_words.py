@@ -51,9 +51,8 @@ def test_names_that_a_word_chooses(typed: str, names: list[str]) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         word = read_word(text)
-    except BadInput as refusal:
-        assert repr(text) in refusal.what
-    else:
-        assert word.key
-        rest = "" if word.value is None else f"={word.value}"
-        assert f"{word.sign}{word.key}{rest}" == text
+    except BadInput:
+        return
+    rest = "" if word.value is None else f"={word.value}"
+    assert word.key
+    assert f"{word.sign}{word.key}{rest}" == text

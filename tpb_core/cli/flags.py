@@ -38,8 +38,8 @@ def read_flags(argv: Sequence[str]) -> Flags:
         if text in _NAMES:
             setattr(flags, _NAMES[text], True)
         elif text.startswith("-"):
-            near = difflib.get_close_matches(text, _NAMES, n=2)
-            fix = f"Did you mean {' or '.join(near)}?" if near else "See the flags:  tpb --help"
+            near = difflib.get_close_matches(text, _NAMES, n=1)
+            fix = f"Did you mean {near[0]}?" if near else "See the flags:  tpb --help"
             raise BadInput(f"flag {text!r} is not known.", fix)
         else:
             flags.words.append(text)

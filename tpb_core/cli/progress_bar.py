@@ -50,7 +50,7 @@ class ProgressBar:
     def window(self, name: str, expected_s: float | None = None) -> None:
         """A window begins."""
         text = _WINDOW_TEXTS.get(name, name)
-        expected = f" ({expected_s:.0f} s)" if expected_s else ""
+        expected = f" ({expected_s:.3g} s)" if expected_s else ""
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(text + expected, total=None, counts="")

@@ -55,7 +55,8 @@ def _measure(plan: Plan, *, wait: bool) -> int:
 
     with ProgressBar(Console(stderr=True)) as progress:
         outcome = run_study(plan, progress, wait=wait)
-    _put_into_database(plan, outcome)
+    if importlib.util.find_spec("tpb_core.store.database") is not None:
+        _put_into_database(plan, outcome)
     if outcome.bundles and importlib.util.find_spec("tpb_core.report.table") is not None:
         from tpb_core.report.table import print_run
 
