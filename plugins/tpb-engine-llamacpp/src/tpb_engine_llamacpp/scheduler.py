@@ -111,7 +111,7 @@ class Scheduler:
             self._finish(sink)
 
     def _relieve(self, sink: EngineSink, *, preempt: bool) -> None:
-        """llama.cpp has no cells for the step although we counted on them: kept prompts go, then the youngest request gives its own back."""
+        """llama.cpp has no cells for the step although we counted on them: kept prompts go, then the youngest request."""
         if self._cells.forget_prompts():
             return
         if len(self._running) > 1 and preempt:
