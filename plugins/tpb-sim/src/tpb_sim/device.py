@@ -16,7 +16,7 @@ class Device:
 
     def __init__(self, name: str, start_ns: int, static: StaticPower) -> None:
         self.name = name
-        self.trace = PowerTrace(start_ns)
+        self.trace = PowerTrace(start_ns, static.bare_w)
         self.static = static
         self.loaded = False
         self._excess_w = 0.0

@@ -1,11 +1,15 @@
-"""Hook listener `sim`: writes the truth of a simulated run into its bundle, and frees its world when the run is over."""
+"""Hook listener `sim`: writes the truth of a simulated run into its bundle, frees its world, and shows the truth beside the report."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pluggy
+
+if TYPE_CHECKING:
+    from tpb_core.hooks import ReportColumn
 
 hookimpl = pluggy.HookimplMarker("tpb")
 
@@ -38,6 +42,16 @@ class TruthWriter:
         from tpb_sim.world import free_world
 
         free_world(_run_id(bundle))
+
+    @hookimpl
+    def report_columns(self, bundle: Path) -> list[ReportColumn]:
+        """True energies of the measured window, where the bundle holds them."""
+        if not (bundle / TRUTH).exists():
+            return []
+        from tpb_core.hooks import ReportColumn
+        from tpb_sim.truth_files import true_figures
+
+        return [ReportColumn(title, value, "known because the run was simulated") for title, value in true_figures(bundle)]
 
 
 def _run_id(bundle: Path) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from tpb_core.api import BadInput, Channel, Meter, MeterConfig, MeterContext, Reading, Reason, Unavailable, option
+from tpb_core.api import BadInput, Channel, EventCode, Meter, MeterConfig, MeterContext, Reading, option
 
 if TYPE_CHECKING:
     from tpb_sim.sensor import Faults, Sensor, SensorSpec
@@ -49,6 +49,7 @@ class SimMeter(Meter[SimMeterConfig]):
         super().__init__(config, context)
         self._sensors: list[tuple[str, str, Sensor]] = []
         """Channel, kind and sensor, in the order of reading."""
+        self._unreadable: set[str] = set()
 
     def discover(self) -> list[Channel]:
         """An energy counter (where the class has one) and a power channel a device; a power channel of the node when asked for."""
@@ -58,16 +59,11 @@ class SimMeter(Meter[SimMeterConfig]):
         from tpb_sim.world import world_of
 
         config, node = self.config, self.context.node
-        if not self.context.clock.virtual:
-            raise Unavailable(
-                "meter 'sim' reads a simulated world and needs a simulated engine",
-                reason=Reason.DISAGREES_WITH_CLOCK,
-                fix="Pair them:  tpb +engine=sim +meter=sim",
-            )
         if config.gains and len(config.gains) != config.devices:
             raise BadInput(f"meter.sim.gains has {len(config.gains)} values for {config.devices} devices", "Give one for each device.")
         world = world_of(self.context.run_id, self.context.clock.now_ns())
         faults, channels = self._faults(), []
+        self._sensors.clear()
         for index, name in enumerate(device_names(config.devices, node)):
             world.device(name)
             spec = sensor_spec(config.sensor, config.sensor_parameters)
@@ -75,14 +71,14 @@ class SimMeter(Meter[SimMeterConfig]):
                 spec = dataclasses.replace(spec, gain=config.gains[index])
             spec, seed = self._as_built(spec, name)
             sensor = Sensor(spec, partial(world.energy_j, name), world.start_ns, seed, faults)
-            for channel in device_channels(name, node, spec, f"sim-{config.seed}-gpu{index}"):
+            for channel in device_channels(name, node, spec, f"simulated-{config.seed}/{name}"):
                 channels.append(channel)
                 self._sensors.append((channel.channel, channel.kind, sensor))
             world.sensors[name] = spec
         if config.node:
             spec, seed = self._as_built(sensor_spec("bmc", config.node_parameters), node)
             sensor = Sensor(spec, partial(world.energy_j, node), world.start_ns, seed)
-            channels.append(node_channel(node, spec, f"sim-{config.seed}-bmc"))
+            channels.append(node_channel(node, spec, f"simulated-{config.seed}/{node}"))
             self._sensors.append((channels[-1].channel, channels[-1].kind, sensor))
             world.sensors[node] = spec
         return channels
@@ -106,11 +102,16 @@ class SimMeter(Meter[SimMeterConfig]):
         return Faults(resets_s=tuple(self.config.resets_s), gaps_s=pairs["gap_s"], stuck_s=pairs["stuck_s"])
 
     def read(self) -> Iterable[Reading]:
-        """One reading a channel, at the present instant; channels in a gap are left out."""
+        """One reading a channel, at the present instant; channels in a gap are left out and reported once."""
         now_ns = self.context.clock.now_ns()
         for channel, kind, sensor in self._sensors:
             readings = sensor.energy(now_ns) if kind == "energy_counter" else sensor.power(now_ns)
-            if readings.readable[0]:
+            if not readings.readable[0]:
+                if channel not in self._unreadable:
+                    self._unreadable.add(channel)
+                    self.context.report_event(EventCode.METER_ERROR, "the simulated sensor does not answer", channel)
+            else:
+                self._unreadable.discard(channel)
                 yield Reading(channel, now_ns, now_ns, float(readings.value[0]))
 
     def close(self) -> None:

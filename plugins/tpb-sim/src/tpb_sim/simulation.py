@@ -49,6 +49,8 @@ class WorldSpec:
     supply: Supply = field(default_factory=Supply)
     idle_s: float = 5.0
     """Idle windows before and after, with the model loaded; 0: none."""
+    lead_s: float = 4.0
+    """Idle time before the first and after the last window, while meters are read: slow ones look back."""
 
 
 def simulate(spec: WorldSpec | None = None, seed: int = 0) -> SimRun:
@@ -58,13 +60,14 @@ def simulate(spec: WorldSpec | None = None, seed: int = 0) -> SimRun:
     world = World(START_NS, spec.supply)
     instances = places(spec.server)
     world.load(instances, spec.cost, START_NS)
-    begin_ns = START_NS + round(spec.idle_s * 1e9)
+    begin_ns = START_NS + round((spec.lead_s + spec.idle_s) * 1e9)
     server = build_server(spec.server, world, instances, seed)
     served = _LoadDriver(spec.load, server, begin_ns, lengths, arrivals)
     last_ns = served.run()
     measure_ns = served.scheduled_end_ns if served.scheduled_end_ns is not None else last_ns
     windows = _windows(spec.idle_s, begin_ns, measure_ns, last_ns)
-    readings, channels = _read_meters(spec.metering, spec.server, world, max(last_ns, measure_ns) + round(spec.idle_s * 1e9), seed, ticks)
+    end_ns = max(last_ns, measure_ns) + round((spec.idle_s + spec.lead_s) * 1e9)
+    readings, channels = _read_meters(spec.metering, spec.server, world, end_ns, seed, ticks)
     events = []
     if server.serialised:
         events.append((last_ns, "info", str(EventCode.STEPS_SERIALISED), f"{server.serialised} steps were serialised"))
@@ -158,18 +161,22 @@ def _windows(idle_s: float, begin_ns: int, measure_ns: int, last_ns: int) -> lis
         windows.append(Window("drain", measure_ns, last_ns))
     if idle_s > 0:
         idle_ns, end_ns = round(idle_s * 1e9), max(last_ns, measure_ns)
-        windows = [Window("idle_loaded_before", START_NS, begin_ns), *windows, Window("idle_loaded_after", end_ns, end_ns + idle_ns)]
+        windows = [
+            Window("idle_loaded_before", begin_ns - idle_ns, begin_ns),
+            *windows,
+            Window("idle_loaded_after", end_ns, end_ns + idle_ns),
+        ]
     return windows
 
 
 def _read_meters(
     metering: Metering, server: ServerSpec, world: World, end_ns: int, seed: int, ticks: np.random.Generator
 ) -> tuple[dict[str, Series], list[Channel]]:
-    """Poll every sensor from the start of the world to a little after `end_ns`."""
+    """Poll every sensor from the start of the world to `end_ns`."""
     readings: dict[str, Series] = {}
     channels: list[Channel] = []
     for device in world.devices.values():
-        device.idle_until(end_ns + 2_000_000_000)
+        device.idle_until(end_ns + 1_000_000_000)
     targets = [(name, metering.sensors[min(index, len(metering.sensors) - 1)]) for index, name in enumerate(device_names(server.devices))]
     if metering.node is not None:
         targets.append(("n0", metering.node))
@@ -185,10 +192,12 @@ def _read_meters(
             Faults() if on_node else metering.faults,
         )
         interval_ns = round((metering.node_interval_ms if on_node else metering.interval_ms) * 1e6)
-        due_ns = np.arange(START_NS, end_ns + 1_000_000_000, interval_ns, dtype=np.int64)
+        due_ns = np.arange(START_NS, end_ns, interval_ns, dtype=np.int64)
         t_ns = due_ns + (ticks.random(len(due_ns)) * metering.lateness_ms * 1e6).astype(np.int64) + READ_NS // 2
         for channel in (
-            [node_channel(domain, spec, f"sim-{seed}-bmc")] if on_node else device_channels(domain, "n0", spec, f"sim-{seed}-{domain[3:]}")
+            [node_channel(domain, spec, f"simulated-{seed}/n0")]
+            if on_node
+            else device_channels(domain, "n0", spec, f"simulated-{seed}/{domain}")
         ):
             said = sensor.energy(t_ns) if channel.kind == "energy_counter" else sensor.power(t_ns)
             kept = said.readable

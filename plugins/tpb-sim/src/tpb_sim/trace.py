@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 
 class PowerTrace:
-    """Segments that follow each other without holes, in ns of the run clock. Before the first edge power is that of the first segment."""
+    """Segments that follow each other without holes, in ns of the run clock. Before the start, power was always `before_w`."""
 
-    def __init__(self, start_ns: int) -> None:
-        self.start_ns = start_ns
+    def __init__(self, start_ns: int, before_w: float) -> None:
+        self.start_ns, self.before_w = start_ns, before_w
         self._edges = array("d", [0.0])  # ns since start_ns: exact in a double for 104 days
         self._joules = array("d", [0.0])
         self._end_ns = start_ns
@@ -42,8 +42,8 @@ class PowerTrace:
         if relative.size and float(relative.max()) > edges[-1] + 0.5:
             raise ValueError(f"asked for {float(relative.max()):.0f} ns, but the trace ends after {edges[-1]:.0f} ns")
         inside: npt.NDArray[np.float64] = np.interp(relative, edges, joules)
-        if len(edges) > 1 and relative.size and float(relative.min()) < 0.0:
-            inside = np.where(relative < 0.0, relative * (joules[1] / edges[1]), inside)
+        if relative.size and float(relative.min()) < 0.0:
+            inside = np.where(relative < 0.0, relative * (self.before_w / 1e9), inside)
         return inside
 
     def segments(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:

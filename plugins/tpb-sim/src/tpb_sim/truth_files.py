@@ -44,3 +44,24 @@ def _write(path: Path, columns: dict[str, list[object]]) -> None:
     temporary = path.with_suffix(".part")
     pq.write_table(pa.table(columns), temporary)
     temporary.replace(path)
+
+
+def true_figures(bundle: Path) -> list[tuple[str, str]]:
+    """Title and value of the true energies of window `measure`, over all metered devices: in all, by phase, and per output token.
+
+    Where steps are mixed, phases are those of the Shapley rule.
+    """
+    rows = pq.read_table(bundle / TRUTH).to_pylist()
+    mine = [row for row in rows if (row["window"], row["domain"], row["basis"]) == ("measure", "total", "gross")]
+    method = "pure" if any(row["method"] == "pure" for row in mine) else "shapley"
+    joules = {row["phase"]: row["joules"] for row in mine if row["method"] == method}
+    figures = [(f"true energy, {phase}", f"{joules[phase]:.1f} J") for phase in ("total", "prefill", "decode", "idle") if phase in joules]
+    windows = pq.read_table(bundle / "windows.parquet", columns=["window", "t0_ns", "t1_ns"]).to_pylist()
+    span = next((row for row in windows if row["window"] == "measure"), None)
+    if span is not None and (bundle / "steps.parquet").exists():
+        steps = pq.read_table(bundle / "steps.parquet", columns=["t1_ns", "emitted_tokens"])
+        ends, emitted = (np.asarray(steps[name]) for name in ("t1_ns", "emitted_tokens"))
+        tokens = int(emitted[(ends > span["t0_ns"]) & (ends <= span["t1_ns"])].sum())
+        if tokens and "total" in joules:
+            figures.append(("true energy per output token", f"{joules['total'] / tokens:.4g} J"))
+    return figures

@@ -17,6 +17,9 @@ TrueEnergy = Callable[[npt.NDArray[np.float64]], npt.NDArray[np.float64]]
 INSTANT_NS = 1_000.0
 """An instantaneous reading is the mean over one microsecond: shorter, and the difference of two integrals is lost in rounding."""
 
+BLOCK = 1024
+"""Updates whose times are drawn together."""
+
 
 @dataclass(frozen=True)
 class Readings:
@@ -39,7 +42,8 @@ class Sensor:
         begin = np.random.default_rng(first)
         self._phase_ns = -float(begin.random()) * spec.update_ms * 1e6
         self._base_j = 0.0 if spec.resolution_j == 0.0 else round(float(begin.random()) * 1e5, 3)
-        self._count = 0
+        self._drawn = 0
+        self._planned_ns = np.zeros(0)
         self._updates_ns, self._watts, self._joules = array("d"), array("d"), array("d")
         self._sampled_j = 0.0
 
@@ -86,15 +90,25 @@ class Sensor:
         rows: npt.NDArray[np.intp] = np.searchsorted(np.frombuffer(self._updates_ns), times_ns, side="right") - 1
         return np.maximum(rows, 0)
 
-    def _extend(self, until_ns: float) -> None:
+    def _plan(self, until_ns: float) -> npt.NDArray[np.float64]:
+        """The next updates up to `until_ns`. They are drawn in blocks, so that jitter does not depend on when the sensor is read."""
         spec, period_ns = self.spec, self.spec.update_ms * 1e6
-        wanted = int((until_ns - self.start_ns - self._phase_ns) // period_ns) + 1 - self._count
-        if wanted <= 0:
+        while not self._planned_ns.size or self._planned_ns[-1] <= until_ns:
+            grid = self.start_ns + self._phase_ns + period_ns * np.arange(self._drawn, self._drawn + BLOCK)
+            jitter_ms = np.clip(self._jitter.standard_normal(BLOCK) * spec.jitter_ms, -0.4 * spec.update_ms, 0.4 * spec.update_ms)
+            if not self._drawn:
+                jitter_ms[0] = 0.0  # there is an update at or before the start
+            self._planned_ns = np.concatenate([self._planned_ns, grid + jitter_ms * 1e6])
+            self._drawn += BLOCK
+        due = int(np.searchsorted(self._planned_ns, until_ns, side="right"))
+        updates, self._planned_ns = self._planned_ns[:due], self._planned_ns[due:]
+        return updates
+
+    def _extend(self, until_ns: float) -> None:
+        updates = self._plan(until_ns)
+        wanted, spec = len(updates), self.spec
+        if not wanted:
             return
-        grid = self.start_ns + self._phase_ns + period_ns * np.arange(self._count, self._count + wanted)
-        # Jitter only makes an update earlier, so that what a read says does not depend on when the sensor was read before.
-        jitter_ms = np.minimum(np.abs(self._jitter.standard_normal(wanted)) * spec.jitter_ms, 0.4 * spec.update_ms)
-        updates = grid - jitter_ms * 1e6
         seen = updates - spec.delay_ms * 1e6
         energy = self._true_energy(seen)
         window_ns = max(spec.averaging_ms * 1e6, INSTANT_NS)
@@ -111,4 +125,3 @@ class Sensor:
         self._updates_ns.frombytes(updates.tobytes())
         self._watts.frombytes(watts.tobytes())
         self._joules.frombytes((joules + self._base_j).tobytes())
-        self._count += wanted
