@@ -1,0 +1,136 @@
+"""Covariance of linear functionals of a series: moving blocks, uncertain stamps, and the split into independent signed sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tpb_core.energy.observations import Observations
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+LARGEST_SHARE = 8
+"""A block is never longer than this fraction (1/8) of the series."""
+NEGLIGIBLE = 1e-9
+LEAST_BLOCK_REFRESHES = 5
+NEIGHBOURS = 2
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Covariances by term (J^2), the long-run variance of unexplained power in one second (J^2/s), and degrees of freedom."""
+
+    covariances: dict[str, Floats]
+    noise_j2_per_s: float
+    dof: float
+
+
+def error_covariances(
+    observations: Observations, rows: slice, residual: Floats, weights: Floats, ideal: Floats, power: Floats, smear: float, unknowns: int,
+    edges_s: tuple[float, float],
+) -> Errors:  # fmt: skip
+    """What sampling, reading noise and uncertain stamps do to energies that are `weights` (n x q, seconds) times the readings.
+
+    `ideal` (n x q) are the seconds of each cell that truly belong to each energy. Power that the model does not explain enters an energy
+    with weights where the truth has ideal, so it errs by the difference, as far as readings cover the time; the rest is a sample.
+    """
+    good = observations.good[rows]
+    usual = float(np.median(observations.cell_hi_s[rows] - observations.cell_lo_s[rows]))
+    memory = max(observations.averaging_s, LEAST_BLOCK_REFRESHES * observations.refresh_s)
+    block = block_length(residual, int(np.ceil(memory / max(usual, 1e-9))))
+    share = observations.coverage
+    sampled = block_covariance(weights * residual[:, None], block) * (1 - share)
+    covered = block_covariance((weights - ideal) * residual[:, None], block) * share
+    covariances = {"sampling": sampled + covered}
+    noise = float(block_covariance((ideal[:, :1] * residual[:, None]), block)[0, 0]) / max(float(ideal[:, 0].sum()), 1e-9)
+    if observations.increments:
+        around = np.maximum((np.concatenate([power[:1], power]) + np.concatenate([power, power[-1:]])) / 2, 0.0)
+        stamps = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) * smear / np.sqrt(12)
+        covariances["edges"] = stamp_covariance(weights, observations.hi_s[rows] - observations.lo_s[rows], around, stamps)
+    else:
+        sigma = white_noise(residual, good)
+        covariances["noise"] = share * sigma**2 * (weights[good].T @ weights[good])
+    covariances["window_edges"] = _window_edges(observations, rows, residual, weights.shape[1], edges_s)
+    return Errors(covariances, noise, max(len(residual) / block - unknowns, 2.0))
+
+
+def _window_edges(observations: Observations, rows: slice, residual: Floats, size: int, edges_s: tuple[float, float]) -> Floats:
+    """A window edge inside a cell: how its energy divides is known as well as power around it is constant beside the model."""
+    variance = 0.0
+    cell_lo, cell_hi = observations.cell_lo_s[rows], observations.cell_hi_s[rows]
+    for t_s in edges_s:
+        k = int(np.clip(np.searchsorted(cell_hi, t_s, "right"), 0, len(cell_lo) - 1))
+        length = cell_hi[k] - cell_lo[k]
+        share = float(np.clip((t_s - cell_lo[k]) / max(length, 1e-12), 0.0, 1.0))
+        near = residual[max(k - NEIGHBOURS, 0) : k + NEIGHBOURS + 1]
+        variance += (length * share * (1 - share) * float(np.ptp(near))) ** 2 / 3
+    covariance = np.zeros((size, size))
+    covariance[0, 0] = variance
+    return covariance
+
+
+def block_length(residual: Floats, at_least: int) -> int:
+    """Observations a block: twice the lag at which the autocorrelation of `residual` dies out, at least `at_least`, at most n/8."""
+    n = len(residual)
+    longest = max(n // LARGEST_SHARE, 1)
+    if n < 16:
+        return min(max(at_least, 1), longest)
+    sample = residual[: 1 << 16] - residual[: 1 << 16].mean()
+    size = 1 << int(np.ceil(np.log2(2 * len(sample))))
+    spectrum = np.fft.rfft(sample, size)
+    correlation = np.fft.irfft(spectrum * np.conj(spectrum), size)[: len(sample) // 4]
+    if correlation[0] <= 0:
+        return min(max(at_least, 1), longest)
+    quiet = np.flatnonzero(correlation < 2.0 / np.sqrt(len(sample)) * correlation[0])
+    dies = int(quiet[0]) if len(quiet) else len(correlation)
+    return min(max(2 * dies, at_least, 1), longest)
+
+
+def block_covariance(scores: Floats, length: int) -> Floats:
+    """Covariance (q x q) of the sums of `scores` (n x q), whose rows are correlated over less than `length`.
+
+    The moving-block bootstrap's variance in closed form: the mean outer product of all overlapping block sums over the block length
+    (a Bartlett kernel). Blocks run past both ends over zeros, so that rows at the ends count as much as the others.
+    """
+    n, q = scores.shape
+    if n == 0:
+        return np.zeros((q, q))
+    padded = np.zeros((n + 2 * length - 1, q))
+    np.cumsum(scores, axis=0, out=padded[length : length + n])
+    padded[length + n :] = padded[length + n - 1]
+    sums = padded[length:] - padded[:-length]
+    return np.asarray(sums.T @ sums / length)
+
+
+def white_noise(residual: Floats, good: Bools) -> float:
+    """Upper estimate of the standard deviation of reading noise: from second differences, which slow power changes hardly enter."""
+    if len(residual) < 5:
+        return 0.0
+    usable = good[2:] & good[1:-1] & good[:-2]
+    second = (residual[2:] - 2 * residual[1:-1] + residual[:-2])[usable]
+    return float(np.sqrt(np.mean(second**2) / 6)) if len(second) else 0.0
+
+
+def stamp_covariance(weights: Floats, length_s: Floats, power_w: Floats, stamp_u_s: Floats) -> Floats:
+    """Covariance that uncertain edges of increments cause.
+
+    An edge moved by e moves P·e joules from one increment to the next, so its effect is P·e·(w_k/L_k - w_(k+1)/L_(k+1)).
+    `weights` (n x q) in seconds, `stamp_u_s` and `power_w` for the n + 1 edges.
+    """
+    ratio = weights / length_s[:, None]
+    jump = np.diff(ratio, axis=0, prepend=0.0, append=0.0)
+    scores = jump * (power_w * stamp_u_s)[:, None]
+    return np.asarray(scores.T @ scores)
+
+
+def independent_sources(covariance: Floats) -> list[Floats]:
+    """Signed vectors v_k with covariance = sum of v_k v_k^T, largest first; negligible ones are left out."""
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    largest = float(values[-1]) if len(values) else 0.0
+    if largest <= 0:
+        return []
+    order = np.argsort(values)[::-1]
+    return [vectors[:, k] * np.sqrt(values[k]) for k in order if values[k] > NEGLIGIBLE * largest]

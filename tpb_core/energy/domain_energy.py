@@ -1,0 +1,167 @@
+"""Energy of one domain in one window: the total, the phases that its meter resolves, or the reason why not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from tpb_core.api import EVIDENCE, Channel, Reason, Window
+from tpb_core.energy.covariance import independent_sources
+from tpb_core.energy.domains import Domain
+from tpb_core.energy.figures import Figure, total_of
+from tpb_core.energy.holes import LARGEST_SHARE, bridged
+from tpb_core.energy.meters import ChannelMeter
+from tpb_core.energy.regression import Fit, fit_window
+from tpb_core.energy.run_energy import RunEnergy
+from tpb_core.energy.timeline import State
+
+NODE_SCOPES = ("node", "rack", "psu", "outlet", "switch")
+PHASE_OF = {State.PREFILL: "prefill", State.DECODE: "decode", State.IDLE: "idle"}
+LEAST_CELLS = 2
+NO_TIME_S = 1e-9
+
+
+@dataclass(frozen=True)
+class DomainEnergy:
+    """What is known of a domain in a window. `total` None goes with `reason`; a phase is in `phases` or in `phase_reasons`.
+
+    `seconds` of each phase; `noise_j2_per_s` is the variance that unexplained power adds to one second of a request.
+    """
+
+    total: Figure | None
+    reason: Reason | None = None
+    phases: dict[str, Figure] = field(default_factory=dict)
+    phase_reasons: dict[str, Reason] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    noise_j2_per_s: float = 0.0
+    scopes: tuple[str, ...] = ()
+    evidence: str | None = None
+    derivation: str = "metered"
+
+
+def domain_energy(energy: RunEnergy, domain: Domain, window: Window, *, largest_u_share: float) -> DomainEnergy:
+    """Energy of a metered domain: its primary channel's, or the sum of its parts, times the share that the run owns.
+
+    `largest_u_share`: a phase whose standard uncertainty is a larger share of the window's energy is NULL.
+    """
+    scopes = tuple(dict.fromkeys(channel.scope for channel in domain.givers))
+    evidence = "simulated" if energy.virtual else worst(channel.evidence for channel in domain.givers)
+    derivation = "modelled" if domain.estimated else ("apportioned" if domain.share != 1.0 else "metered")
+    seconds = phase_seconds(energy, domain.name, window)
+    pieces = [_of_channel(energy, domain, channel, window) for channel in domain.givers]
+    broken = next((piece for piece in pieces if isinstance(piece, Reason)), None)
+    if broken is not None:
+        return DomainEnergy(None, broken, {}, dict.fromkeys(PHASE_OF.values(), broken), seconds, 0.0, scopes, evidence, derivation)
+    known = [piece for piece in pieces if not isinstance(piece, Reason)]
+    share = domain.share
+    total = total_of([figures["total"] for figures, _, _ in known]).scaled(share)
+    unclear = _timeline_reason(energy, domain, window)
+    reason = unclear or next((reason for _, _, reason in known if reason is not None), None)
+    whole = window.duration_s - max(seconds.values()) < NO_TIME_S
+    phases: dict[str, Figure] = {}
+    reasons: dict[str, Reason] = {}
+    for state, phase in PHASE_OF.items():
+        if unclear is None and seconds[phase] == 0.0:
+            phases[phase] = Figure(0.0)
+        elif unclear is None and whole:  # one phase fills the window: it is the total, whatever the meter resolves
+            phases[phase] = total
+        elif reason is not None:
+            reasons[phase] = reason
+        else:
+            figure = total_of([figures[state] for figures, _, _ in known]).scaled(share)
+            if figure.u_without_calibration_j > largest_u_share * max(abs(total.joules), 1e-12):
+                reasons[phase] = Reason.UNCERTAINTY_TOO_LARGE
+            else:
+                phases[phase] = figure
+    noise = sum(noise for _, noise, _ in known) * share**2
+    return DomainEnergy(total, None, phases, reasons, seconds, noise, scopes, evidence, derivation)
+
+
+def phase_seconds(energy: RunEnergy, domain: str, window: Window) -> dict[str, float]:
+    """Seconds of each phase of a domain in a window."""
+    t0_s, t1_s = energy.bounds_s(window)
+    timeline = energy.timeline(domain)
+    seconds = {phase: timeline.seconds(state, t0_s, t1_s) for state, phase in PHASE_OF.items()}
+    return {phase: duration if duration > NO_TIME_S else 0.0 for phase, duration in seconds.items()}
+
+
+def worst(evidences: Iterable[str]) -> str:
+    """The worst of several kinds of evidence; `measured` for none."""
+    ranks = [EVIDENCE.index(evidence) for evidence in evidences]
+    return EVIDENCE[max(ranks)] if ranks else EVIDENCE[0]
+
+
+def _timeline_reason(energy: RunEnergy, domain: Domain, window: Window) -> Reason | None:
+    """Why the steps themselves do not tell the phases of this window apart."""
+    if energy.activity.reason is not None:
+        return energy.activity.reason
+    present = energy.timeline(domain.name).states_within(*energy.bounds_s(window))
+    return Reason.MIXED_STEPS if State.MIXED in present else None
+
+
+def _of_channel(
+    energy: RunEnergy, domain: Domain, channel: Channel, window: Window
+) -> tuple[dict[State | str, Figure], float, Reason | None] | Reason:
+    """Figures by state from one channel, its noise, and why it does not resolve phases; or why it gives nothing."""
+    meter = energy.meter(channel)
+    t0_s, t1_s = energy.bounds_s(window)
+    reason = unusable(meter, t0_s, t1_s, allocated=domain.allocated)
+    if reason is not None:
+        return reason
+    others = [energy.meter(other).observations for other in domain.checks if other.channel != channel.channel]
+    observations, gap_u_j = bridged(meter.observations, others, t0_s, t1_s)
+    fit = fit_window(observations, energy.timeline(domain.name), t0_s, t1_s, meter.timing, energy.idle_w(channel))
+    figures = figures_of(energy, meter, fit, window)
+    if gap_u_j:
+        figures["total"] = figures["total"].with_term("gap", energy.once("gap", window.window, channel.channel), gap_u_j)
+    if meter.averaging_known:
+        return figures, fit.noise_j2_per_s, None
+    return figures, fit.noise_j2_per_s, Reason.NOT_RESOLVABLE if domain.scope in NODE_SCOPES else Reason.AVERAGING_UNKNOWN
+
+
+def unusable(meter: ChannelMeter, t0_s: float, t1_s: float, *, allocated: bool = True) -> Reason | None:
+    """Why a channel gives no energy for a window; None where it does."""
+    observations = meter.observations
+    if meter.reads == 0:
+        return Reason.NO_READING
+    if observations.first_read_s > t0_s or observations.last_read_s < t1_s:
+        return Reason.NOT_BRACKETED
+    if meter.stuck and (observations.increments or (allocated and _moves(meter))):
+        return Reason.STUCK_SENSOR
+    seconds = t1_s - t0_s
+    if seconds < observations.refresh_s:
+        return Reason.STALE_INTERVAL
+    rows = observations.between(t0_s, t1_s)
+    if seconds < 2 * observations.refresh_s or rows.stop - rows.start < LEAST_CELLS:
+        return Reason.WINDOW_TOO_SHORT
+    if float(observations.cell_lo_s[rows][0]) > t0_s or float(observations.cell_hi_s[rows][-1]) < t1_s:
+        return Reason.NOT_BRACKETED
+    if observations.hole_s(t0_s, t1_s) > LARGEST_SHARE * seconds:
+        return Reason.GAP
+    return None
+
+
+def figures_of(energy: RunEnergy, meter: ChannelMeter, fit: Fit, window: Window) -> dict[State | str, Figure]:
+    """A fit's energies as figures: covariances split into independent sources, timing by sensor, calibration by sensor and group."""
+    names = fit.names
+    figures: dict[State | str, Figure] = {name: Figure(float(fit.energy_j[k])) for k, name in enumerate(names)}
+    for term, covariance in fit.covariances.items():
+        for nth, vector in enumerate(independent_sources(covariance)):
+            source = energy.once(term, window.window, meter.channel.channel, str(nth))
+            for k, name in enumerate(names):
+                figures[name] = figures[name].with_term(term, source, float(vector[k]), dof=fit.dof if term == "sampling" else None)
+    for term, effect in fit.signed.items():
+        source = energy.once("clock", meter.channel.node) if term == "clock" else meter.sensor
+        for k, name in enumerate(names):
+            figures[name] = figures[name].with_term(term, source, float(effect[k]))
+    if meter.channel.resolution and meter.observations.increments:
+        quantum = meter.channel.resolution / 12**0.5 * 2**0.5
+        source = energy.once("resolution", window.window, meter.channel.channel)
+        figures["total"] = figures["total"].with_term("resolution", source, quantum)
+    return {name: meter.calibrated(figures[name], float(fit.durations_s[k])) for k, name in enumerate(names)}
+
+
+def _moves(meter: ChannelMeter) -> bool:
+    """Whether a live sensor of this kind would have moved: one whose step is small beside what it shows."""
+    shown = float(abs(meter.observations.mean_w).max()) if len(meter.observations) else 0.0
+    return meter.channel.resolution is not None and meter.channel.resolution < 0.01 * shown

@@ -1,0 +1,129 @@
+"""Shares of a phase: which part of a domain's prefill, decode or idle energy goes to which request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from tpb_core.energy.run_energy import RunEnergy
+from tpb_core.energy.timeline import State, Timeline
+
+if TYPE_CHECKING:
+    from tpb_core.api import Window
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """`share` of each request row, and of nobody (`rest`); they add up to 1. `own_seconds` is the sum of step seconds times share²."""
+
+    share: Floats
+    rest: float
+    own_seconds: Floats
+
+
+@dataclass(frozen=True)
+class Roster:
+    """The requests of a run: their ordinals in order, and when they were resident (submitted or queued, until finished)."""
+
+    request: Ints
+    from_s: Floats
+    to_s: Floats
+
+    def rows_of(self, request: npt.NDArray[np.int32]) -> Ints:
+        """Row of each ordinal; -1 where the run has no such request."""
+        if len(self.request) == 0:
+            return np.full(len(request), -1, np.int64)
+        row = np.clip(np.searchsorted(self.request, request), 0, len(self.request) - 1)
+        return np.where(self.request[row] == request, row, -1)
+
+
+def roster_of(energy: RunEnergy) -> Roster:
+    """Residence of every request; one without an end stays until the run's last window ends, one that was never sent has none."""
+    table = energy.run.columns("requests")
+    if table is None:
+        return Roster(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+    ordinal = table["request"].values.astype(np.int64)
+    last_ns = max((window.t1_ns for window in energy.run.windows), default=energy.origin_ns)
+    start, stop = np.full(len(ordinal), np.inf), np.full(len(ordinal), (last_ns - energy.origin_ns) / 1e9)
+    for name in ("engine_queued_ns", "engine_started_ns", "submitted_ns"):
+        if name in table:
+            known = table[name].valid
+            start[known] = np.minimum(start[known], (table[name].values[known].astype(np.int64) - energy.origin_ns) / 1e9)
+    if "finished_ns" in table:
+        known = table["finished_ns"].valid
+        stop[known] = (table["finished_ns"].values[known].astype(np.int64) - energy.origin_ns) / 1e9
+    sent = np.isfinite(start)
+    start = np.where(sent, start, stop)
+    return Roster(ordinal, start, np.maximum(stop, start))
+
+
+def step_seconds(energy: RunEnergy, domain: str, window: Window, state: State) -> Floats:
+    """Seconds of each step in a window during which a domain is in a state, divided by the steps that share them."""
+    activity, timeline = energy.activity, energy.timeline(domain)
+    t0_s, t1_s = energy.bounds_s(window)
+    kind = activity.kind == state
+    instances = energy.instances(domain)
+    if instances is not None:
+        kind &= np.isin(activity.instance, list(instances))
+    rows = np.flatnonzero(kind & (activity.t1_s > t0_s) & (activity.t0_s < t1_s))
+    seconds = np.zeros(len(activity.t0_s))
+    ends = np.clip(np.concatenate([activity.t0_s[rows], activity.t1_s[rows]]), t0_s, t1_s)
+    upto = timeline.cumulative(state, ends, shared=True)
+    seconds[rows] = upto[len(rows) :] - upto[: len(rows)]
+    return seconds
+
+
+def shares_by_tokens(energy: RunEnergy, roster: Roster, weight: Floats, state: State) -> Shares:
+    """Split steps of the given weights (seconds or joules, one a step) among their members by prefill or decode tokens."""
+    members = energy.activity.members
+    size, total = len(roster.request), float(weight.sum())
+    if members is None or total <= 0:
+        return Shares(np.zeros(size), 1.0, np.zeros(size))
+    all_tokens = members.prefill_tokens if state == State.PREFILL else members.decode_tokens
+    used = np.flatnonzero(weight > 0)
+    first, count = members.offsets[used], np.diff(members.offsets)[used]
+    flat = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
+    step = np.repeat(np.arange(len(used)), count)
+    tokens = all_tokens[flat].astype(np.float64)
+    row = roster.rows_of(members.request[flat])
+    tokens[row < 0] = 0.0
+    sums = np.bincount(step, tokens, minlength=len(used))
+    split = (sums > 0) & members.known[used]
+    part = tokens * np.where(split, 1 / np.maximum(sums, 1e-300), 0.0)[step]
+    energy_share = part * (weight[used] / total)[step]
+    row = np.maximum(row, 0)
+    share = np.bincount(row, energy_share, minlength=size).astype(np.float64)
+    own = np.asarray(np.bincount(row, part * energy_share, minlength=size) * total, np.float64)
+    return Shares(share, float(weight[used][~split].sum() / total), own)
+
+
+def shares_by_residence(energy: RunEnergy, roster: Roster, timeline: Timeline, window: Window) -> Shares:
+    """Split a domain's idle time among the requests resident in it, equally at each instant; nobody's is the rest."""
+    t0_s, t1_s = energy.bounds_s(window)
+    size = len(roster.request)
+    idle_s = timeline.seconds(State.IDLE, t0_s, t1_s)
+    if idle_s <= 0:
+        return Shares(np.zeros(size), 1.0, np.zeros(size))
+    start, stop = np.clip(roster.from_s, t0_s, t1_s), np.clip(roster.to_s, t0_s, t1_s)
+    inner = timeline.edge_s[(timeline.edge_s > t0_s) & (timeline.edge_s < t1_s)]
+    edge = np.unique(np.concatenate([[t0_s, t1_s], start, stop, inner]))
+    place = np.searchsorted(edge, np.concatenate([start, stop]))
+    change = np.bincount(place[:size], minlength=len(edge)) - np.bincount(place[size:], minlength=len(edge))
+    resident = np.cumsum(change)[:-1]
+    middle = (edge[1:] + edge[:-1]) / 2
+    row = np.searchsorted(timeline.edge_s, middle, "right") - 1
+    inside = (row >= 0) & (row < len(timeline.state))
+    if len(timeline.state):
+        busy = inside & (timeline.state[np.clip(row, 0, len(timeline.state) - 1)] != State.IDLE)
+    else:
+        busy = np.zeros(len(middle), np.bool_)
+    length = np.where(busy, 0.0, np.diff(edge))
+    each = np.concatenate([[0.0], np.cumsum(np.where(resident > 0, length / np.maximum(resident, 1), 0.0))])
+    share = (each[place[size:]] - each[place[:size]]) / idle_s
+    return Shares(share, float(max(1.0 - share.sum(), 0.0)), np.zeros(size))

@@ -1,0 +1,83 @@
+"""One run made ready for attribution: its tree, meters, activity and windows, each built once and kept while a ledger is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tpb_core.api import Channel, Window
+from tpb_core.energy.activity import Activity, activity_of, instances_on
+from tpb_core.energy.domains import Tree, tree_of
+from tpb_core.energy.meters import ChannelMeter, meter_of
+from tpb_core.energy.timeline import Timeline
+
+if TYPE_CHECKING:
+    from tpb_core.api import RunView
+
+IDLE_WINDOWS = {"net_loaded": ("idle_loaded_before", "idle_loaded_after"), "net_bare": ("idle_bare",)}
+"""The windows from which the static power of each net basis is told."""
+
+
+class RunEnergy:
+    """A run with everything that several windows share. Times are seconds after `origin_ns`."""
+
+    def __init__(self, run: RunView) -> None:
+        self.run = run
+        self.run_id = run.run_id
+        self.tree: Tree = tree_of(run.channels)
+        self.origin_ns = min((window.t0_ns for window in run.windows), default=0)
+        self.activity: Activity = activity_of(run, self.origin_ns)
+        self.virtual = bool((run.manifest.get("clock") or {}).get("virtual"))
+        self._meters: dict[str, ChannelMeter] = {}
+        self._timelines: dict[frozenset[str] | None, Timeline] = {}
+        self._instances: dict[str, frozenset[str] | None] = {}
+        self._idle_w: dict[str, float | None] = {}
+        self._sources: dict[tuple[str, ...], str] = {}
+
+    def bounds_s(self, window: Window) -> tuple[float, float]:
+        """A window in seconds after the origin."""
+        return (window.t0_ns - self.origin_ns) / 1e9, (window.t1_ns - self.origin_ns) / 1e9
+
+    def window(self, name: str) -> Window | None:
+        """The window of that name, where it has an end."""
+        return next((window for window in self.run.windows if window.window == name), None)
+
+    def meter(self, channel: Channel) -> ChannelMeter:
+        """A channel's observations."""
+        if channel.channel not in self._meters:
+            self._meters[channel.channel] = meter_of(self.run, channel, self.origin_ns)
+        return self._meters[channel.channel]
+
+    def instances(self, domain: str) -> frozenset[str] | None:
+        """The instances that run on a domain; None: all."""
+        if domain not in self._instances:
+            self._instances[domain] = instances_on(self.run, self.tree, domain)
+        return self._instances[domain]
+
+    def timeline(self, domain: str) -> Timeline:
+        """What runs on a domain."""
+        instances = self.instances(domain)
+        if instances not in self._timelines:
+            self._timelines[instances] = self.activity.timeline(instances)
+        return self._timelines[instances]
+
+    def idle_w(self, channel: Channel) -> float | None:
+        """The loaded-idle power of a channel as a plain mean over its idle windows: a rough guide, not a figure."""
+        if channel.channel not in self._idle_w:
+            observations = self.meter(channel).observations
+            powers = []
+            for name in IDLE_WINDOWS["net_loaded"]:
+                if (window := self.window(name)) is not None and window.t1_ns > window.t0_ns and len(observations):
+                    t0_s, t1_s = self.bounds_s(window)
+                    seen = float(observations.overlap_s(t0_s, t1_s).sum())
+                    if seen > 0.5 * (t1_s - t0_s):
+                        powers.append(observations.energy_between(t0_s, t1_s) / seen)
+            self._idle_w[channel.channel] = float(np.mean(powers)) if powers else None
+        return self._idle_w[channel.channel]
+
+    def once(self, *what: str) -> str:
+        """The budget source of something that happened once in this run: `<run_id>/<n>`, the same for the same words."""
+        if what not in self._sources:
+            self._sources[what] = f"{self.run_id}/{len(self._sources) + 1}"
+        return self._sources[what]
