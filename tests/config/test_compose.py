@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tpb_core.api.errors import BadInput
+from tpb_core.api.errors import BadInput, PluginFault
 from tpb_core.config.compose import compose
 from tpb_core.config.schema import ClosedLoad, Point, StaticLoad
 
@@ -80,6 +80,18 @@ def test_automatic_meters_leave_out_simulated_worlds(install: object) -> None:
     words = ["engine=acme", "prompts=acme", "attributor=[acme]"]
     assert not {"world", "wired"} & compose(words).meters.keys()
     assert compose([*words, "meter.wired.host=h"]).meters["wired"]["host"] == "h"
+
+
+def test_automatic_meters_leave_out_broken_ones_and_say_so(install: object) -> None:
+    install("snapped", "1.0", {"tpb.meters": {"snapped": "snapped_m:M"}}, {"snapped_m": "raise RuntimeError('snap')"})  # type: ignore[operator]
+    words = ["engine=acme", "prompts=acme", "attributor=[acme]"]
+    point = compose(words)
+    assert "snapped" not in point.meters
+    assert "snapped failed while importing meter 'snapped'" in point.choices["meter_broken"]["snapped"]
+    with pytest.raises(PluginFault):
+        compose([*words, "meter=[acme,snapped]"])
+    with pytest.raises(PluginFault):
+        compose([*words, "meter.snapped.required=true"])
 
 
 def test_two_meters_land_in_packages_of_their_own(install: object) -> None:

@@ -39,11 +39,9 @@ def holder(folder: Path) -> subprocess.Popen[str]:
 
 
 def test_it_is_refused_when_asked_not_to_wait(holder: subprocess.Popen[str]) -> None:
-    with (
-        pytest.raises(Refused, match="process 4711, since 12:00:00") as caught,
-        MachineLock(wait=False, notice=print, interruption=Interruption()),
-    ):
-        pass
+    lock = MachineLock(wait=False, notice=print, interruption=Interruption())
+    with pytest.raises(Refused, match="process 4711, since 12:00:00") as caught:
+        lock.__enter__()
     assert caught.value.exit_code == 3
     holder.communicate()
 

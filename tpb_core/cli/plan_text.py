@@ -33,7 +33,9 @@ def print_plan(plan: Plan) -> None:
 
 
 def announce(plan: Plan) -> None:
-    """On stderr, for studies: how many runs, how many of them are finished, how long it takes."""
+    """On stderr: meters that had to be left out; and for studies how many runs, how many of them are finished, how long it takes."""
+    for name, what in plan.slots[0].point.choices.get("meter_broken", {}).items():
+        print(f"meter {name!r} is left out: {what}", file=sys.stderr)
     if len(plan.slots) == 1 and not plan.study_id.startswith("experiment-"):
         return
     print(_how_long(plan), file=sys.stderr)

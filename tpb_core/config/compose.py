@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tpb_core.api.errors import BadInput
+from tpb_core.api.errors import BadInput, PluginFault, Refused
 from tpb_core.config.chosen import Chosen, choose, choose_engine, choose_load
 from tpb_core.config.groups import AUTO, GROUPS
 from tpb_core.config.origin import Origin
@@ -31,6 +31,9 @@ def compose(words: Sequence[str]) -> Point:
     composed, choices, meter_auto = hydra_compose.composed(words)
     presets = [path for group, name in choices.items() if isinstance(name, str) and (path := preset_file(group, name)) is not None]
     origin = Origin(words, presets)
+    broken: dict[str, str] = {}
+    if meter_auto:
+        broken = _leave_out_broken_meters(composed)
     chosen = _chosen(composed, origin)
     if meter_auto:
         chosen = _usable_meters(composed, chosen)
@@ -51,7 +54,7 @@ def compose(words: Sequence[str]) -> Point:
         sampling=as_dataclass(SamplingOptions, config["sampling"]),
         run=as_dataclass(RunOptions, config["run"]),
         out=as_dataclass(OutOptions, config["out"]),
-        choices=_choices(choices, config, meter_auto),
+        choices=_choices(choices, config, meter_auto, broken),
         config=stored,
         point=point_hash(stored),
         overrides=redacted_words(words, secrets),
@@ -104,6 +107,20 @@ def _not_chosen(group: str, entry_points: str, key: str, present: list[str], ori
     )
 
 
+def _leave_out_broken_meters(composed: dict[str, Any]) -> dict[str, str]:
+    """`meter=auto` works although somebody's plugin cannot be loaded; returns what is wrong with each, to be shown and stored."""
+    from tpb_core import drivers
+
+    broken: dict[str, str] = {}
+    for key in [key for key, given in composed["meter"].items() if given == {"name": key}]:
+        try:
+            drivers.load("tpb.meters", key)
+        except (PluginFault, Refused) as error:
+            broken[key] = error.what
+            del composed["meter"][key]
+    return broken
+
+
 def _usable_meters(composed: dict[str, Any], chosen: Sequence[Chosen]) -> list[Chosen]:
     """`meter=auto` is every meter that reads the engine's kind of time and that needs no option which was not given."""
     from tpb_core.config.options import option_table
@@ -123,10 +140,10 @@ def _usable_meters(composed: dict[str, Any], chosen: Sequence[Chosen]) -> list[C
     return kept
 
 
-def _choices(choices: Mapping[str, Any], config: Mapping[str, Any], meter_auto: bool) -> dict[str, Any]:
+def _choices(choices: Mapping[str, Any], config: Mapping[str, Any], meter_auto: bool, broken: dict[str, str]) -> dict[str, Any]:
     """Choice of each group, for the manifest: names of presets where presets were chosen, lists where several may be."""
     told: dict[str, Any] = {name: choices.get(name) for name in GROUPS}
     told |= {name: value for name, value in choices.items() if name not in GROUPS}
     for group in (g.name for g in GROUPS.values() if g.several):
         told[group] = list(config.get(group, {}))
-    return {**told, f"meter_{AUTO}": meter_auto}
+    return {**told, f"meter_{AUTO}": meter_auto, "meter_broken": broken}
