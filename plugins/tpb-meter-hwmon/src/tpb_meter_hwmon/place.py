@@ -10,12 +10,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tpb_core.api import ROLES, SCOPES, BadInput
+from tpb_core.api.described import parse_place
 from tpb_meter_hwmon.sensor import Sensor
 
 _GRACE = re.compile(r"(module|grace|cpu|sysio) power socket (\d{1,3})", re.IGNORECASE | re.ASCII)
 _AMD_SOCKET = re.compile(r"Esocket(\d{1,3})", re.ASCII)
-_MAPPING = re.compile(r"(?P<scope>[a-z_]+)(?::(?P<role>[a-z]+))?(?:@(?P<domain>[A-Za-z0-9_.\-/]+))?", re.ASCII)
 _JETSON_RAILS = {
     # Rails of Jetson modules (NVIDIA's developer guide, "Power Monitor"): (domain under the module, scope). "" is the module itself.
     "VDD_IN": ("", "module"), "POM_5V_IN": ("", "module"), "VDD_SYS_IN": ("", "module"),
@@ -91,14 +90,8 @@ def _acpi_place(sensor: Sensor, node: str) -> Place | None:
 
 
 def _mapped_place(sensor: Sensor, node: str, entry: str) -> Place:
-    match = _MAPPING.fullmatch(entry.strip())
-    scope, role, name = (match["scope"], match["role"], match["domain"]) if match else ("", None, None)
-    if scope not in SCOPES or (role is not None and role not in ROLES):
-        raise BadInput(
-            f"meter.hwmon.scopes: {entry!r} for {sensor.device}/{sensor.label or sensor.attribute} is not SCOPE[:ROLE][@DOMAIN]",
-            "For example node, node:part, gpu@gpu0. Scopes: " + ", ".join(SCOPES) + ". Roles: " + ", ".join(ROLES) + ".",
-        )
-    if name is None and scope == "node":
-        return Place(node, None, scope, role)
-    domain = f"{node}/{name or slug(f'{sensor.device} {sensor.label or sensor.attribute}')}"
-    return Place(domain, domain.rpartition("/")[0], scope, role)
+    told = parse_place(entry, f"meter.hwmon.scopes: {sensor.device}/{sensor.label or sensor.attribute}")
+    if told.domain is None and told.scope == "node":
+        return Place(node, None, told.scope, told.role)
+    domain = f"{node}/{told.domain or slug(f'{sensor.device} {sensor.label or sensor.attribute}')}"
+    return Place(domain, domain.rpartition("/")[0], told.scope, told.role)
