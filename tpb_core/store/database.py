@@ -81,16 +81,21 @@ def _put_runs(database: Path, content: dict[Path, Rows], wait_s: float) -> None:
 
 def _read(bundle: Path, report: IngestReport) -> Rows | None:
     try:
-        if not _is_finished(bundle):
-            if is_live(bundle):
-                report.live.append(bundle)
-                return None
+        if is_killed(bundle):
             finish_killed(bundle)
             report.finished.append(bundle)
+        elif not _is_finished(bundle):
+            report.live.append(bundle)
+            return None
         return rows_of(Bundle.open(bundle))
     except BadInput as error:
         report.refused[bundle] = error
         return None
+
+
+def is_killed(bundle: Path) -> bool:
+    """Whether a run was cut off: not finished, and nobody works on it. Raises BadBundle."""
+    return not _is_finished(bundle) and not is_live(bundle)
 
 
 def finish_killed(bundle: Path) -> None:
