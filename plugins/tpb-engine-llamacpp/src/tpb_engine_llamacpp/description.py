@@ -53,7 +53,7 @@ def _model(loaded: Loaded) -> dict[str, Any]:
     return {
         "name": loaded.metadata("general.name") or loaded.path.stem,
         "file": loaded.path.name,
-        "file_bytes": loaded.path.stat().st_size,
+        "weights_bytes": lib.llama_model_size(model),
         "revision": None,
         "architecture": architecture,
         "total_parameters": parameters,
