@@ -20,7 +20,7 @@ SHIFTS = (-1.6, -1.2, -0.8, -0.4, 0.0, 0.4, 0.8, 1.2, 1.6)
 """Tried shifts, in standard uncertainties."""
 SMEARS = (0.0, 0.5, 1.0)
 """Tried smears, as shares of the time in which a refresh may have happened."""
-MOST_ROWS = 20_000
+MOST_ROWS = 8_000
 MATTERS = 0.02
 RIDGE = 1e-9
 

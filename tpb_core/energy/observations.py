@@ -71,6 +71,24 @@ class Observations:
         rows = self.between(t0_s, t1_s)
         return float(self.overlap_s(t0_s, t1_s, rows)[~self.good[rows]].sum())
 
+    def merged(self, rows: slice, most: int) -> Observations:
+        """These rows of increments joined so that about `most` are left; holes stay rows of their own. Readings are never joined."""
+        size = rows.stop - rows.start
+        if not self.increments or size <= most:
+            return self
+        holes = np.flatnonzero(~self.good[rows])
+        starts = np.unique(np.concatenate([np.arange(0, size, -(-size // most)), holes, np.minimum(holes + 1, size - 1)]))
+        ends = np.append(starts[1:], size) - 1
+        length = self.hi_s[rows] - self.lo_s[rows]
+        lo, hi = self.lo_s[rows][starts], self.hi_s[rows][ends]
+        mean_w = np.add.reduceat(self.mean_w[rows] * length, starts) / np.maximum(hi - lo, SHORTEST_S)
+        cell_lo, cell_hi = self.cell_lo_s[rows][starts], self.cell_hi_s[rows][ends]
+        jitter_lo, jitter_hi = self.jitter_lo_s[rows][starts], self.jitter_hi_s[rows][ends]
+        return replace(
+            self, lo_s=lo, hi_s=hi, mean_w=mean_w, cell_lo_s=cell_lo, cell_hi_s=cell_hi, jitter_lo_s=jitter_lo, jitter_hi_s=jitter_hi,
+            good=self.good[rows][starts],
+        )  # fmt: skip
+
     def with_mean_w(self, mean_w: Floats) -> Observations:
         """The same stretches with other powers (a correction, a bridge)."""
         return replace(self, mean_w=mean_w)

@@ -20,6 +20,8 @@ from tpb_core.energy.timeline import State, Timeline
 Floats = npt.NDArray[np.float64]
 
 PAD_CELLS = 5
+MOST_INCREMENTS = 80_000
+"""A finer series of increments is joined to about so many: it costs resolution that a window of this length does not need."""
 PROBE_S = 1e-3
 RIDGE = 1e-9
 PRIOR_SPREADS = 2.0
@@ -62,6 +64,9 @@ class FitWindow:
 def fit_window(observations: Observations, timeline: Timeline, t0_s: float, t1_s: float, timing: Timing, idle_w: float | None) -> Fit:
     """Fit one window. `idle_w` is the loaded-idle power where known: it says where the power of short idle gaps is to be sought."""
     rows = _rows(observations, t0_s, t1_s)
+    if rows.stop - rows.start > MOST_INCREMENTS:
+        observations = observations.merged(rows, MOST_INCREMENTS)
+        rows = slice(0, len(observations))
     lo = min(float(observations.lo_s[rows].min()), float(observations.cell_lo_s[rows].min()), t0_s)
     hi = max(float(observations.hi_s[rows].max()), float(observations.cell_hi_s[rows].max()), t1_s)
     margin = observations.averaging_s + 2 * observations.refresh_s + 2 * float(observations.jitter_hi_s[rows].max()) + 5 * timing.delay_u_s

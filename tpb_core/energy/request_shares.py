@@ -14,6 +14,9 @@ from tpb_core.energy.timeline import State, Timeline
 if TYPE_CHECKING:
     from tpb_core.api import Window
 
+MOST_MEMBERS = 500_000
+"""Members are split in pieces of about so many, to bound memory."""
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -39,6 +42,8 @@ class Roster:
         """Row of each ordinal; -1 where the run has no such request."""
         if len(self.request) == 0:
             return np.full(len(request), -1, np.int64)
+        if int(self.request[-1]) == len(self.request) - 1 and self.request[0] == 0:  # ordinals without gaps are their own rows
+            return np.where((request >= 0) & (request < len(self.request)), request, -1).astype(np.int64)
         row = np.clip(np.searchsorted(self.request, request), 0, len(self.request) - 1)
         return np.where(self.request[row] == request, row, -1)
 
@@ -87,20 +92,25 @@ def shares_by_tokens(energy: RunEnergy, roster: Roster, weight: Floats, state: S
         return Shares(np.zeros(size), 1.0, np.zeros(size))
     all_tokens = members.prefill_tokens if state == State.PREFILL else members.decode_tokens
     used = np.flatnonzero(weight > 0)
-    first, count = members.offsets[used], np.diff(members.offsets)[used]
-    flat = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
-    step = np.repeat(np.arange(len(used)), count)
-    tokens = all_tokens[flat].astype(np.float64)
-    row = roster.rows_of(members.request[flat])
-    tokens[row < 0] = 0.0
-    sums = np.bincount(step, tokens, minlength=len(used))
-    split = (sums > 0) & members.known[used]
-    part = tokens * np.where(split, 1 / np.maximum(sums, 1e-300), 0.0)[step]
-    energy_share = part * (weight[used] / total)[step]
-    row = np.maximum(row, 0)
-    share = np.bincount(row, energy_share, minlength=size).astype(np.float64)
-    own = np.asarray(np.bincount(row, part * energy_share, minlength=size) * total, np.float64)
-    return Shares(share, float(weight[used][~split].sum() / total), own)
+    share, own, rest = np.zeros(size), np.zeros(size), 0.0
+    counts = np.diff(members.offsets)[used]
+    for chunk in np.array_split(used, max(int(counts.sum()) // MOST_MEMBERS, 1)):
+        first, count = members.offsets[chunk], np.diff(members.offsets)[chunk]
+        flat = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
+        step = np.repeat(np.arange(len(chunk)), count)
+        tokens = all_tokens[flat].astype(np.float64)
+        row = roster.rows_of(members.request[flat])
+        tokens[row < 0] = 0.0
+        sums = np.bincount(step, tokens, minlength=len(chunk))
+        split = (sums > 0) & members.known[chunk]
+        part = tokens * np.where(split, 1 / np.maximum(sums, 1e-300), 0.0)[step]
+        joules = part * (weight[chunk] / total)[step]
+        row = np.maximum(row, 0)
+        if size:
+            share += np.bincount(row, joules, minlength=size)
+            own += np.bincount(row, part * joules, minlength=size) * total
+        rest += float(weight[chunk][~split].sum() / total)
+    return Shares(share, rest, own)
 
 
 def shares_by_residence(energy: RunEnergy, roster: Roster, timeline: Timeline, window: Window) -> Shares:
