@@ -89,3 +89,25 @@ def instant_timing_of(model: str) -> Timing:
     """Timing of the instantaneous power reading (NVML field 186, DCGM field 157) of a model."""
     found = sensor_class_of(model)
     return found.instant if found else UNKNOWN
+
+
+INSTANT_USAGE = r"\b(A100|A800|A30|V100|P100|P40|P4|T4)\b|RTX 20\d\d|GTX|TITAN|Quadro"
+AVERAGE_USAGE = (
+    r"\b(H100|H200|H800|H20|B100|B200|B300|GH200|GB200|GB300|L4|L40S?|L20|A2|A10G?|A16|A40)\b|RTX [345]0\d\d|RTX A\d000|RTX \d000 Ada"
+)
+
+
+def usage_timing_of(model: str) -> Timing:
+    """Timing of `nvmlDeviceGetPowerUsage` and DCGM field 155 where only the model's name is known: instantaneous on GA100 and older."""
+    if re.search(INSTANT_USAGE, model):
+        return instant_timing_of(model)
+    return AVERAGE if re.search(AVERAGE_USAGE, model) else UNKNOWN
+
+
+SUPERCHIP = r"\b(GH200|GB200|GB300)\b"
+"""Models whose energy counter covers a module of CPU, GPU and memory."""
+
+
+def counts_a_module(model: str) -> bool:
+    """Whether the energy counter of this model is a module's (source: zeus#172, k8s-test-infra#676)."""
+    return re.search(SUPERCHIP, model) is not None

@@ -20,7 +20,7 @@ from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.testing.memory_run import MemoryRun
 from tpb_core.testing.nvml_double import PowerTrace
 
-TRIALS = int(os.environ.get("TPB_TRIALS", "40"))
+TRIALS = int(os.environ.get("TPB_TRIALS", "24"))
 PHASES_S = (0.2, 1.0, 5.0, 30.0)
 CLASSES = ("v100", "a100", "h100", "gh200", "rtx3090")
 MARGIN_S = 2.5
