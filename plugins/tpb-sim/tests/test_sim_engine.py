@@ -215,8 +215,8 @@ def test_the_hook_writes_truth_and_frees_the_world(clock: Any, run_id: str, tmp_
     mine = [r for r in requests if r["method"] == "pure" and r["basis"] == "gross"]
     assert sum(r["total_j"] for r in mine) == pytest.approx(total["joules"])
     assert find_world(run_id) is None
-    shown = {column.title: column.value for column in truth_writer.report_columns(tmp_path)}
-    assert shown["true energy, total"] == f"{total['joules']:.1f} J"
+    shown = {column.beside: column.value for column in truth_writer.report_columns(tmp_path)}
+    assert shown["energy"] == f"{total['joules']:.1f}"
     truth_writer.bundle_complete(tmp_path)  # a run that was not simulated here: nothing happens
     truth_writer.run_finished(tmp_path)
 

@@ -47,7 +47,16 @@ def device_channels(name: str, node: str, spec: SensorSpec, sensor: str) -> list
     if not spec.counter:
         return [power]
     energy = dataclasses.replace(
-        power, channel=f"{name}/energy", kind="energy_counter", unit="J", role="primary", resolution=spec.resolution_j, wrap=spec.wrap_j
+        power,
+        channel=f"{name}/energy",
+        kind="energy_counter",
+        unit="J",
+        role="primary",
+        resolution=spec.resolution_j,
+        wrap=spec.wrap_j,
+        # Below update_ms: the counter adds up readings that saw this part of each period. None: it counts all the time.
+        averaging_ms=spec.averaging_ms if spec.counter_sampled else None,
+        averaging_u_ms=0.0 if spec.counter_sampled else None,
     )
     return [energy, power]
 

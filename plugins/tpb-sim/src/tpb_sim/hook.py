@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-import pluggy
-
-if TYPE_CHECKING:
-    from tpb_core.hooks import ReportColumn
-
-hookimpl = pluggy.HookimplMarker("tpb")
+from tpb_core.hooks import ReportColumn, hookimpl
 
 TRUTH, REQUEST_TRUTH = "x_truth.parquet", "x_truth_requests.parquet"
 
@@ -48,10 +42,9 @@ class TruthWriter:
         """True energies of the measured window, where the bundle holds them."""
         if not (bundle / TRUTH).exists():
             return []
-        from tpb_core.hooks import ReportColumn
         from tpb_sim.truth_files import true_figures
 
-        return [ReportColumn(title, value, "known because the run was simulated") for title, value in true_figures(bundle)]
+        return [ReportColumn("truth", value, "known because the run was simulated", beside=title) for title, value in true_figures(bundle)]
 
 
 def _run_id(bundle: Path) -> str:

@@ -47,7 +47,7 @@ def _write(path: Path, columns: dict[str, list[object]]) -> None:
 
 
 def true_figures(bundle: Path) -> list[tuple[str, str]]:
-    """Title and value of the true energies of window `measure`, over all metered devices: in all, by phase, and per output token.
+    """Row of the report and true value (J) in window `measure`, over all metered devices: in all, by phase, and per output token.
 
     Where steps are mixed, phases are those of the Shapley rule.
     """
@@ -55,7 +55,11 @@ def true_figures(bundle: Path) -> list[tuple[str, str]]:
     mine = [row for row in rows if (row["window"], row["domain"], row["basis"]) == ("measure", "total", "gross")]
     method = "pure" if any(row["method"] == "pure" for row in mine) else "shapley"
     joules = {row["phase"]: row["joules"] for row in mine if row["method"] == method}
-    figures = [(f"true energy, {phase}", f"{joules[phase]:.1f} J") for phase in ("total", "prefill", "decode", "idle") if phase in joules]
+    figures = [
+        ("energy" if phase == "total" else f"energy, {phase}", f"{joules[phase]:.1f}")
+        for phase in ("total", "prefill", "decode", "idle")
+        if phase in joules
+    ]
     windows = pq.read_table(bundle / "windows.parquet", columns=["window", "t0_ns", "t1_ns"]).to_pylist()
     span = next((row for row in windows if row["window"] == "measure"), None)
     if span is not None and (bundle / "steps.parquet").exists():
@@ -63,5 +67,5 @@ def true_figures(bundle: Path) -> list[tuple[str, str]]:
         ends, emitted = (np.asarray(steps[name]) for name in ("t1_ns", "emitted_tokens"))
         tokens = int(emitted[(ends > span["t0_ns"]) & (ends <= span["t1_ns"])].sum())
         if tokens and "total" in joules:
-            figures.append(("true energy per output token", f"{joules['total'] / tokens:.4g} J"))
+            figures.append(("J per output token", f"{joules['total'] / tokens:.4g}"))
     return figures

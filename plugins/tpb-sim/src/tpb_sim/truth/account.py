@@ -14,6 +14,8 @@ from tpb_sim.world import World
 
 Floats = npt.NDArray[np.float64]
 
+BY_TOKENS = ("token", "pure")
+
 
 @dataclass
 class Amount:
@@ -44,6 +46,9 @@ class WindowAccount:
         self.world, self.steps, self.stays = world, steps, stays
         self.t0_ns, self.t1_ns = t0_ns, t1_ns
         overlap = np.minimum(steps.t1_ns, t1_ns) - np.maximum(steps.t0_ns, t0_ns)
+        self._totals: dict[str, Amount] = {}
+        self._requests: dict[tuple[str, str], RequestAmounts] = {}
+        self._phases: dict[tuple[str, str], dict[str, Amount]] = {}
         self._inside = np.clip(overlap, 0, None) / np.maximum(steps.t1_ns - steps.t0_ns, 1)
 
     @property
@@ -57,8 +62,10 @@ class WindowAccount:
 
     def total(self, domain: str) -> Amount:
         """The exact integral of the true power of a domain."""
-        edges = self.world.energy_j(domain, [self.t0_ns, self.t1_ns])
-        return Amount(np.array(edges[1] - edges[0]), np.array(self.seconds))
+        if domain not in self._totals:
+            edges = self.world.energy_j(domain, [self.t0_ns, self.t1_ns])
+            self._totals[domain] = Amount(np.array(edges[1] - edges[0]), np.array(self.seconds))
+        return self._totals[domain]
 
     def _on(self, device: str) -> tuple[npt.NDArray[np.bool_], int]:
         shares = np.array([len(place.devices) if device in place.devices else 0 for place in self.world.places], dtype=np.int64)
@@ -84,6 +91,11 @@ class WindowAccount:
 
     def phases(self, device: str, rule: str) -> dict[str, Amount]:
         """`total`, `prefill`, `decode` and `idle` of a device; the last three add up to the first."""
+        if (device, rule) not in self._phases:
+            self._phases[device, rule] = self._account_phases(device, rule)
+        return self._phases[device, rule]
+
+    def _account_phases(self, device: str, rule: str) -> dict[str, Amount]:
         prefill, decode = self._by_step(device, rule)
         total = self.total(device)
         sums = {name: Amount(np.array(a.joules.sum()), np.array(a.seconds.sum())) for name, a in (("prefill", prefill), ("decode", decode))}
@@ -97,10 +109,18 @@ class WindowAccount:
         return idle_intervals(self.steps.t0_ns[runs], self.steps.t1_ns[runs], self.t0_ns, self.t1_ns)
 
     def requests(self, device: str, rule: str) -> RequestAmounts:
-        """What each request cost on a device: its share of the steps that it took part in, and of idle time by residence."""
+        """What each request cost on a device: its share of the steps that it took part in, and of idle time by residence.
+
+        A step's phase is divided among its members by what their own tokens and KV reads cost in this world; under the rules in
+        `BY_TOKENS`, which know of no cost function, by their tokens.
+        """
+        if (device, rule) not in self._requests:
+            self._requests[device, rule] = self._account_requests(device, rule)
+        return self._requests[device, rule]
+
+    def _account_requests(self, device: str, rule: str) -> RequestAmounts:
         steps = self.steps
         prefill, decode = self._by_step(device, rule)
-        assert self.world.cost is not None or not len(steps.t0_ns)
         step_of = np.repeat(np.arange(len(steps.t0_ns)), np.diff(steps.offsets))
         size = len(self.stays.request)
         row_of = np.minimum(np.searchsorted(self.stays.request, steps.request), max(size - 1, 0))
@@ -110,24 +130,15 @@ class WindowAccount:
         def among_members(amount: Amount, own: Floats, tokens: Floats) -> Amount:
             weight = np.where(np.bincount(step_of, own, minlength=len(steps.t0_ns))[step_of] > 0, own, tokens)
             share = weight / np.maximum(np.bincount(step_of, weight, minlength=len(steps.t0_ns))[step_of], 1e-300)
-            return Amount(
-                _summed(row_of, amount.joules[step_of] * share, size),
-                _summed(row_of, amount.seconds[step_of] * share, size),
-            )
+            return Amount(_summed(row_of, amount.joules[step_of] * share, size), _summed(row_of, amount.seconds[step_of] * share, size))
 
-        if self.world.cost is None:
-            empty = Amount(np.zeros(size), np.zeros(size))
-            own = (empty, empty)
-        else:
-            weights = self.world.cost.member_weights(
-                steps.member_prefill.astype(np.float64), steps.member_decode.astype(np.float64), steps.member_kv.astype(np.float64)
-            )
-            own = (
-                among_members(prefill, weights[0], steps.member_prefill.astype(np.float64)),
-                among_members(decode, weights[1], steps.member_decode.astype(np.float64)),
-            )
+        prefilled, decoded, held = (column.astype(np.float64) for column in (steps.member_prefill, steps.member_decode, steps.member_kv))
+        own = (prefilled, decoded)
+        if rule not in BY_TOKENS and self.world.cost is not None:
+            own = self.world.cost.member_weights(prefilled, decoded, held)
+        parts = among_members(prefill, own[0], prefilled), among_members(decode, own[1], decoded)
         joules, seconds, alone_j, alone_s = share_idle(self.world.device(device).trace, *self._idle(device), self.stays)
-        return RequestAmounts(own[0], own[1], Amount(joules, seconds), Amount(np.array(alone_j), np.array(alone_s)))
+        return RequestAmounts(*parts, Amount(joules, seconds), Amount(np.array(alone_j), np.array(alone_s)))
 
 
 def _summed(row: npt.NDArray[np.intp], amount: Floats, size: int) -> Floats:

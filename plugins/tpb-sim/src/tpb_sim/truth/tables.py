@@ -31,8 +31,8 @@ class PhaseTruth(NamedTuple):
     as_metered_j: float
 
 
-REQUEST_COLUMNS = ("request", "window", "domain", "basis", "method", "prefill_j", "decode_j", "idle_j", "total_j")
-"""Columns of x_truth_requests.parquet; request -1 is idle time while nobody was resident."""
+REQUEST_COLUMNS = ("request", "window", "domain", "basis", "method", "prefill_j", "decode_j", "idle_j", "total_j", "as_metered_j")
+"""Columns of x_truth_requests.parquet; request -1 is idle time while nobody was resident. `as_metered_j` belongs to the total."""
 
 
 def _no_requests() -> dict[str, list[Any]]:
@@ -72,10 +72,11 @@ def truth_of(
     order = np.argsort(stays.request, kind="stable")
     stays = Stays(stays.request[order], stays.from_ns[order], stays.to_ns[order])
     accounts = {window: WindowAccount(world, steps, stays, t0_ns, t1_ns) for window, t0_ns, t1_ns in windows}
+    bases = _bases(world, accounts)
     for window, account in accounts.items():
         methods = [*rules, *([] if account.has_mixed_steps() else ["pure"])]
         for rule in methods:
-            for basis, idle_w in _bases(world, accounts).items():
+            for basis, idle_w in bases.items():
                 truth.phases += _phase_rows(world, account, window, rule, basis, idle_w)
                 if window in request_windows:
                     _add_requests(truth.requests, world, account, (window, basis, rule), idle_w)
@@ -134,15 +135,26 @@ def _add_requests(
 ) -> None:
     window, basis, rule = key
     size = len(account.stays.request)
-    sums = np.zeros((3, size + 1))
+    sums, as_metered = np.zeros((3, size + 1)), np.zeros(size + 1)
     for device in gpu_domains(world):
-        amounts = account.requests(device, rule)
-        watts = idle_w[device]
+        amounts, sensor = account.requests(device, rule), world.sensors.get(device)
         for place, amount in enumerate((amounts.prefill, amounts.decode, amounts.idle)):
-            sums[place, :size] += amount.net_of(watts)
-        sums[2, size] += amounts.nobody.net_of(watts)
+            everybody = (
+                amount
+                if place < 2
+                else Amount(np.append(amount.joules, amounts.nobody.joules), np.append(amount.seconds, amounts.nobody.seconds))
+            )
+            rows = slice(0, len(everybody.joules))
+            joules = everybody.net_of(idle_w[device])
+            sums[place, rows] += joules
+            if sensor is None:
+                as_metered[:] = np.nan
+            else:
+                as_metered[rows] += sensor.gain * joules + (sensor.offset_w * everybody.seconds if basis == "gross" else 0.0)
     columns["request"] += [*account.stays.request.tolist(), -1]
     for name, value in zip(("window", "domain", "basis", "method"), (window, "total", basis, rule), strict=True):
         columns[name] += [value] * (size + 1)
-    for name, values in zip(("prefill_j", "decode_j", "idle_j", "total_j"), (*sums, sums.sum(axis=0)), strict=True):
+    for name, values in zip(
+        ("prefill_j", "decode_j", "idle_j", "total_j", "as_metered_j"), (*sums, sums.sum(axis=0), as_metered), strict=True
+    ):
         columns[name] += values.tolist()

@@ -1,0 +1,163 @@
+"""The coverage harness, on attributors whose coverage is known by construction, and the common practices by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from tpb_sim import Load, Metering, SimRun, WorldSpec, simulate
+from tpb_sim.coverage import Estimate, Expectation, NamedWorld, Tally, breaches, estimates_of, markdown, named_world, world_names
+from tpb_sim.coverage.__main__ import main
+from tpb_sim.coverage.others import GRACE_NS, PRACTICES, counter_at_edges, stretches
+from tpb_sim.sensor import SENSORS
+from tpb_sim.server import ServerSpec
+
+from tpb_core.api import Attributor, AttributorConfig, EnergyRow, Ledger, PreconditionFailed, RunView
+
+
+class Oracle(Attributor[AttributorConfig]):
+    """Knows the truth, errs by a normal error of 5 J and says so: its interval holds the truth 95 times in 100."""
+
+    def attribute(self, runs: Sequence[RunView]) -> list[Ledger]:
+        (run,) = runs
+        assert isinstance(run, SimRun)
+        row = run.truth(requests=False).row("measure", "total", "total")
+        said = row.as_metered_j + 5.0 * np.random.default_rng(int(run.run_id[4:])).standard_normal()
+        half = 1.959964 * 5.0
+        return [
+            Ledger(
+                "oracle",
+                "1",
+                energy=[
+                    EnergyRow("measure", "total", "total", "oracle", "gross", said, ci_low_j=said - half, ci_high_j=said + half),
+                    EnergyRow("measure", "total", "prefill", "oracle", "gross", reason="gap"),
+                ],
+            )
+        ]
+
+
+class Refusing(Attributor[AttributorConfig]):
+    """Refuses everything."""
+
+    def attribute(self, runs: Sequence[RunView]) -> list[Ledger]:
+        raise PreconditionFailed("one_stream", "this world has several")
+
+
+SMALL = WorldSpec(load=Load(requests=4), idle_s=0.5, lead_s=0.5)
+
+
+def tally_of(attributor: Attributor[AttributorConfig] | None, seeds: int, spec: WorldSpec = SMALL) -> Tally:
+    counted = Tally()
+    for seed in range(seeds):
+        run = simulate(spec, seed)
+        counted.add(estimates_of(run, run.truth(), attributor, "gross"))
+    return counted
+
+
+def test_the_coverage_of_an_oracle_is_what_it_states() -> None:
+    rows = {row.figure: row for row in tally_of(Oracle(AttributorConfig(name="oracle")), 300).rows("small")}
+    total = rows["total"]
+    assert total.seeds == total.figures == 300
+    assert total.within == pytest.approx(0.95, abs=0.035)
+    assert total.rmse * 480.0 == pytest.approx(5.0, rel=0.2)  # four requests of some 480 J
+    assert abs(total.bias) < 3 * total.rmse / 17
+    assert total.width == pytest.approx(2 * 1.959964 * total.rmse, rel=0.2)
+    assert rows["prefill"].null_share == 1.0
+    assert np.isnan(rows["prefill"].bias)
+
+
+def test_a_refusal_is_counted_by_its_name() -> None:
+    (row,) = tally_of(Refusing(AttributorConfig(name="refusing")), 2).rows("small")
+    assert (row.method, row.figure, row.null_share) == ("refusing: one_stream", "refused", 1.0)
+    assert breaches(row, named_world("static_batch"), (0.9, 0.98)) == ["refusing: one_stream refuses the world"]
+
+
+def test_tallies_of_parts_add_up() -> None:
+    whole, first, second = Tally(), Tally(), Tally()
+    estimates = [Estimate("m", "total", 10.0 + k, 9.0, 12.0, 8.0, 13.0, 11.0, 10.5) for k in range(4)]
+    for place, estimate in enumerate(estimates):
+        whole.add([estimate])
+        (first if place < 2 else second).add([estimate])
+    first.merge(second)
+    assert first.rows("w") == whole.rows("w")
+    (row,) = whole.rows("w")
+    # errors against 10.5: -0.5, 0.5, 1.5, 2.5; all intervals hold both truths
+    assert row.bias == pytest.approx(1.0 / 10.5)
+    assert row.rmse == pytest.approx(((0.25 + 0.25 + 2.25 + 6.25) / 4) ** 0.5 / 10.5)
+    assert (row.within, row.total, row.width) == (1.0, 1.0, pytest.approx(3.0 / 10.5))
+
+
+def test_silence_and_vagueness_do_not_pass() -> None:
+    world = NamedWorld("w", SMALL, {"total": Expectation(null_share=0.1, width=0.05)})
+    good = tally_of(Oracle(AttributorConfig(name="oracle")), 100).rows("w")[1]._replace(within=0.95)
+    assert good.figure == "total"
+    assert breaches(good, world, (0.9, 0.98)) == []
+    assert "NULL" in breaches(good._replace(null_share=0.2), world, (0.9, 0.98))[0]
+    assert "width" in breaches(good._replace(width=0.06), world, (0.9, 0.98))[0]
+    assert "holds the truth in 89.0%" in breaches(good._replace(within=0.89), world, (0.9, 0.98))[0]
+    assert "total holds" in breaches(good._replace(total=1.0), world, (0.9, 0.98))[0]
+    assert "| w | oracle | total |" in markdown([good], [world], (0.9, 0.98))
+
+
+def exact_metering() -> Metering:
+    return Metering(sensors=(dataclasses.replace(SENSORS["ideal"]),), interval_ms=1.0, lateness_ms=0.0)
+
+
+def test_common_practices_on_one_stream_with_a_perfect_meter_agree_with_the_truth() -> None:
+    spec = dataclasses.replace(SMALL, load=Load(shape="single", requests=3), metering=exact_metering())
+    run = simulate(spec)
+    truth = run.truth().row("measure", "total", "total", "pure").joules
+    for practice in ("counter_at_edges", "window_around_each_request", "tokens_times_average", "mean_power_times_duration"):
+        figures, requests = PRACTICES[practice](run)
+        assert figures["total"] == pytest.approx(truth, rel=2e-3), practice
+        assert sum(requests.values()) == pytest.approx(truth, rel=5e-3), practice
+
+
+def test_a_window_around_each_request_counts_a_batch_of_four_four_times() -> None:
+    run = simulate(dataclasses.replace(SMALL, metering=exact_metering()))
+    truth = run.truth().row("measure", "total", "total").joules
+    assert PRACTICES["window_around_each_request"](run)[0]["total"] == pytest.approx(4 * truth, rel=2e-3)
+
+
+def test_grace_adds_idle_energy_after_the_end() -> None:
+    run = simulate(dataclasses.replace(SMALL, metering=exact_metering(), lead_s=2.0))
+    plain, late = counter_at_edges(run)[0]["total"], counter_at_edges(run, GRACE_NS)[0]["total"]
+    assert late - plain == pytest.approx(0.666 * 120.0, abs=0.6)
+
+
+def test_stretches_cover_the_busy_time_once() -> None:
+    spans = stretches(simulate(SMALL))
+    phases = [spans.prefill, spans.decode]
+    busy_s = sum(float((t1 - t0).sum()) for t0, t1 in phases) / 1e9
+    window_s = float((spans.window[1] - spans.window[0]).sum()) / 1e9
+    assert busy_s == pytest.approx(window_s)  # a static batch without pauses
+
+
+def test_all_practices_speak_of_every_named_world() -> None:
+    for name in world_names():
+        spec = named_world(name).spec
+        run = simulate(dataclasses.replace(spec, load=dataclasses.replace(spec.load, requests=8)), seed=1)
+        assert list(estimates_of(run, run.truth(), None, "gross")), name
+
+
+def test_worlds_take_another_cost_model_and_refuse_unknown_names(capsys: pytest.CaptureFixture[str]) -> None:
+    assert type(named_world("poisson_middle:roofline").spec.cost).__name__ == "Roofline"
+    assert named_world("poisson_middle:roofline").spec.load.requests == 3 * named_world("poisson_middle").spec.load.requests
+    assert main(["--world", "poisson_midle", "--seeds", "1"]) == 2
+    assert "Did you mean 'poisson_middle'?" in capsys.readouterr().err
+    assert main(["--world", "static_batch", "--attributor", "stepps", "--seeds", "1"]) == 2
+    assert "no attributor 'stepps'" in capsys.readouterr().err
+
+
+def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--world", "two_gains", "--attributor", "others", "--seeds", "1", "--format", "csv"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("world,method,figure,seeds,figures,null_share,bias")
+    assert any(line.startswith("two_gains,counter_at_edges,total,1,1,0.0,") for line in lines)
+
+
+def test_servers_with_two_devices_are_metered_on_both() -> None:
+    run = simulate(WorldSpec(server=ServerSpec(layout="data_parallel", devices=2), load=Load(shape="offline", requests=4)))
+    assert {channel.domain for channel in run.channels} == {"n0/gpu0", "n0/gpu1"}
