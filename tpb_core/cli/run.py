@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from tpb_core.run.study import StudyOutcome
 
 _DATABASE_WAIT_S = 10.0
+_WIDTH_OF_FILES = 150
+"""Columns of output that goes to a file or a pipe, where nothing needs to be folded."""
 
 
 def main(argv: list[str]) -> int:
@@ -55,16 +56,16 @@ def _measure(plan: Plan, *, wait: bool) -> int:
 
     with ProgressBar(Console(stderr=True)) as progress:
         outcome = run_study(plan, progress, wait=wait)
-    if importlib.util.find_spec("tpb_core.store.database") is not None:
-        _put_into_database(plan, outcome)
-    if outcome.bundles and importlib.util.find_spec("tpb_core.report.table") is not None:
+    if outcome.bundles:
         from tpb_core.report.table import print_run
 
-        print_run(outcome.bundles, Console())
+        database = _put_into_database(plan, outcome)
+        width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
+        print_run(outcome.bundles, Console(width=width), database)
     return _exit_code(plan, outcome)
 
 
-def _put_into_database(plan: Plan, outcome: StudyOutcome) -> None:
+def _put_into_database(plan: Plan, outcome: StudyOutcome) -> Path | None:
     """After the study, because the database has one writer at a time. A database that is locked is a notice: the bundles are complete."""
     from tpb_core.store.database import ingest
 
@@ -72,8 +73,10 @@ def _put_into_database(plan: Plan, outcome: StudyOutcome) -> None:
     database = Path(out.database) if out.database is not None else Path(out.dir) / "tpb.duckdb"
     try:
         ingest(outcome.bundles, database, wait_s=_DATABASE_WAIT_S)
+        return database
     except TpbError as error:
         print("\n".join([*error.lines(), f"The bundles are complete. Later:  tpb ingest {out.dir}"]), file=sys.stderr)
+        return None
 
 
 def _exit_code(plan: Plan, outcome: StudyOutcome) -> int:

@@ -12,6 +12,8 @@ class ReportColumn:
     title: str
     value: str
     note: str = ""
+    beside: str = ""
+    """Title of a row of the table (`J per output token`, `energy`, `energy, prefill`): shown there, in a column headed `title`."""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class RunManifest:
         return [
             (key, value, effective[key])
             for key, value in requested.items()
-            if value is not None and key in effective and effective[key] != value
+            if value not in (None, "auto") and key in effective and effective[key] != value
         ]
 
     def planned(self, plan: RequestPlan) -> None:

@@ -1,0 +1,80 @@
+"""Everything that the table of one run shows, read from its bundle through the views of the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from tpb_core.api.channel import LEDGER_KINDS
+from tpb_core.store.manifest import read_manifest
+from tpb_core.store.results import results_of
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """One run: manifest, rows of `results` and `phases` of the window `measure`, validity, events, measured requests."""
+
+    bundle: Path
+    manifest: Row
+    results: list[Row]
+    phases: list[Row]
+    validity: list[Row]
+    events: list[Row]
+    requests: list[Row]
+
+    @classmethod
+    def read(cls, bundle: Path) -> RunFacts:
+        """Read a finished bundle. Raises `BadBundle`."""
+        return cls(
+            bundle,
+            read_manifest(bundle),
+            [row for row in results_of(bundle) if row["window"] == "measure"],
+            [row for row in results_of(bundle, "phases") if row["window"] == "measure"],
+            _rows(bundle, "validity"),
+            _rows(bundle, "events"),
+            [row for row in _rows(bundle, "requests") if row["role"] != "warmup"],
+        )
+
+    def result(self, scope: str = "total") -> Row | None:
+        """The row of a scope."""
+        return next((row for row in self.results if row["scope"] == scope), None)
+
+    def phase(self, phase: str, domain: str = "total") -> Row | None:
+        """The row of a phase by the method that has a figure for it, else one that says why there is none."""
+        rows = [row for row in self.phases if row["phase"] == phase and row["domain"] == domain]
+        return min(rows, key=lambda row: (row["joules"] is None, row["method"].startswith("totals")), default=None)
+
+    @property
+    def measured(self) -> bool:
+        """Whether a sensor gave any energy; estimates do not count."""
+        return any(c["kind"] in LEDGER_KINDS and c["evidence"] != "estimated" for c in self.manifest["channels"])
+
+    @property
+    def unavailable(self) -> list[Row]:
+        """Meters that do not work here: `meter`, `reason`, `what`, `fix`."""
+        found: list[Row] = self.manifest.get("x_unavailable_meters") or []
+        return found
+
+    def failed_gates(self) -> list[Row]:
+        """Checks that make the run invalid."""
+        return [row for row in self.validity if row["gate"] and row["passed"] is not True]
+
+    def events_of(self, *codes: str) -> list[Row]:
+        """Events with one of the codes."""
+        return [row for row in self.events if row["code"] in codes]
+
+
+def _rows(bundle: Path, table: str) -> list[Row]:
+    path = bundle / f"{table}.parquet"
+    columns = None
+    if not path.exists():
+        return []
+    if table == "requests":
+        columns = [name for name in pq.read_schema(path).names if name != "token_ns"]
+    found: list[Row] = pq.read_table(path, columns=columns).to_pylist()
+    return found
