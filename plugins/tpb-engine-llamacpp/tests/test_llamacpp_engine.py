@@ -318,10 +318,11 @@ def test_description_log_and_closing(tmp_path: Path, capfd: pytest.CaptureFixtur
     template = tmp_path / "chat.jinja"
     template.write_text("{% for m in messages %}{{ raise_exception('no') if m.content == 'bad' else m.content }}!{% endfor %}")
     engine, description = opened(
-        1, log, context_tokens=300, threads=1, kv_type_k="q8_0", flash_attention="enabled", chat_template=str(template), batch_tokens=128
+        1, log, context_tokens=300, threads=1, kv_type_k="q8_0", flash_attention=True, chat_template=str(template), batch_tokens=128
     )
     assert description.model["total_parameters"] == 134_515_008
     assert (description.model["layers"], description.model["heads"], description.model["context_tokens"]) == (30, 9, 8192)
+    assert description.model["name"] == "SmolLM2-135M-Instruct"
     assert (description.quantization, description.dtype) == ("Q4_1", "float32")
     assert description.requested["context_tokens"] == 300
     assert description.effective["context_tokens"] == 512  # llama.cpp rounds up
@@ -382,3 +383,20 @@ print('llm' in sys.modules)
     assert done.stdout.split("\n")[:2] == ["[]", "False"]
     assert done.stderr == ""
     assert LlamaCppEngine.check().startswith("0.3.")
+
+
+def test_memory_is_given_back_after_close() -> None:
+    def resident_mb() -> float:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+    def once() -> float:
+        engine, _ = opened(1, context_tokens=4096, mmap=False)  # 96 MB of weights and 94 MB of cache, all in memory of its own
+        batch(engine, [ask(engine, 0, ids_of(engine, 8), max_output_tokens=2)])
+        inside = resident_mb()
+        engine.close()
+        return inside
+
+    once()
+    before = resident_mb()
+    assert once() > before + 100
+    assert resident_mb() < before + 20

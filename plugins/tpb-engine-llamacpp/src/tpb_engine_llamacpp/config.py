@@ -9,7 +9,8 @@ from tpb_core.api import EngineConfig, option
 
 KV_TYPES = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30}
 """Names of KV-cache types and their numbers in `enum ggml_type`."""
-FLASH_ATTENTION = {"auto": -1, "disabled": 0, "enabled": 1}
+FLASH_ATTENTION: dict[bool | None, int] = {None: -1, False: 0, True: 1}
+"""Values of `enum llama_flash_attn_type`."""
 
 
 @dataclass
@@ -25,7 +26,7 @@ class LlamaCppConfig(EngineConfig):
     )
     threads_batch: int | None = option(None, help="threads for steps of more than one token; default: as `threads`", unit="threads")
     gpu_layers: int | None = option(None, help="layers on the GPU; default: all, where llama.cpp was built for one", unit="layers")
-    flash_attention: str = option("auto", help="flash attention kernels", choices=tuple(FLASH_ATTENTION))
+    flash_attention: bool | None = option(None, help="flash attention kernels; default: where llama.cpp finds that it can")
     kv_type_k: str = option("f16", help="type of the keys in the KV cache", choices=tuple(KV_TYPES))
     kv_type_v: str = option(
         "f16", help="type of the values in the KV cache (a quantized one needs flash attention)", choices=tuple(KV_TYPES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from importlib import metadata
 from typing import Any
 
@@ -12,6 +13,8 @@ from tpb_engine_llamacpp.loaded import Loaded
 from tpb_engine_llamacpp.native_log import LOG
 from tpb_engine_llamacpp.tokens import LlamaTokenizer
 
+# how files are named: Model-7B.Q4_K_M.gguf, model-f16.gguf, model-q8_0-00001-of-00003.gguf
+_QUANTIZATION_SUFFIX = re.compile(r"([.-](i?q\d\w*|bf16|f16|f32|mxfp4))?(-\d{5}-of-\d{5})?$", re.IGNORECASE)
 _FLOAT_TYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -38,6 +41,7 @@ def describe(loaded: Loaded, tokenizer: LlamaTokenizer, config: LlamaCppConfig) 
             "x_llamacpp": {
                 "llama_cpp": lib.llama_version().decode() if hasattr(lib, "llama_version") else None,
                 "system_info": lib.llama_print_system_info().decode("utf-8", "replace").strip(" |"),
+                "devices": LOG.find_all(r"using device (.+?) - \d+ MiB free") or ["CPU"],
                 "step_time": "from before the batch is filled in to after the tokens are chosen; llama_synchronize included",
                 "sampling_order": ["temperature", "top_k", "top_p"],
             }
@@ -51,7 +55,8 @@ def _model(loaded: Loaded) -> dict[str, Any]:
     parameters = lib.llama_model_n_params(model)
     experts = loaded.metadata(f"{architecture}.expert_count")
     return {
-        "name": loaded.metadata("general.name") or loaded.path.stem,
+        "name": _QUANTIZATION_SUFFIX.sub("", loaded.path.stem),
+        "gguf_name": loaded.metadata("general.name"),
         "file": loaded.path.name,
         "weights_bytes": lib.llama_model_size(model),
         "revision": None,
@@ -79,7 +84,7 @@ def _effective(loaded: Loaded, config: LlamaCppConfig) -> dict[str, Any]:
         "micro_batch_tokens": lib.llama_n_ubatch(context),
         "threads": lib.llama_n_threads(context),
         "threads_batch": lib.llama_n_threads_batch(context),
-        "flash_attention": flash.lower() if flash else None,
+        "flash_attention": flash.lower() == "enabled" if flash else None,
         "kv_type_k": (LOG.find(r"K \((\w+)\):") or config.kv_type_k).lower(),
         "kv_type_v": (LOG.find(r"V \((\w+)\):") or config.kv_type_v).lower(),
         "kv_unified": True,

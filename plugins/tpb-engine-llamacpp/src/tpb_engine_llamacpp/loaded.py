@@ -95,9 +95,9 @@ class Loaded:
         return frozenset(token for token in range(self.vocab_size) if self.lib.llama_vocab_is_eog(self.vocab, token))
 
     def _check(self, config: LlamaCppConfig) -> None:
-        for name, known in (("kv_type_k", KV_TYPES), ("kv_type_v", KV_TYPES), ("flash_attention", FLASH_ATTENTION)):
-            if getattr(config, name) not in known:
-                raise BadInput(f"engine.{name}={getattr(config, name)} is not known.", f"It is one of: {', '.join(known)}")
+        for name in ("kv_type_k", "kv_type_v"):
+            if getattr(config, name) not in KV_TYPES:
+                raise BadInput(f"engine.{name}={getattr(config, name)} is not known.", f"It is one of: {', '.join(KV_TYPES)}")
         for name in ("threads", "threads_batch", "batch_tokens", "micro_batch_tokens", "context_tokens"):
             value = getattr(config, name)
             if value is not None and value < 1:

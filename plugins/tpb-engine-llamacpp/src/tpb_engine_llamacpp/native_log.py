@@ -39,11 +39,13 @@ class NativeLog:
 
     def find(self, pattern: str) -> str | None:
         """The last group 1 of a case-insensitive regular expression in the lines so far."""
+        found = self.find_all(pattern)
+        return found[-1] if found else None
+
+    def find_all(self, pattern: str) -> list[str]:
+        """Group 1 of a case-insensitive regular expression in each line so far that matches, oldest first."""
         expression = re.compile(pattern, re.IGNORECASE)
-        for _, line in reversed(self.lines):
-            if match := expression.search(line):
-                return match.group(1)
-        return None
+        return [match.group(1) for _, line in self.lines if (match := expression.search(line))]
 
     def _write(self, level: int, text: bytes, _: Any) -> None:
         self._level = level = self._level if level == _CONTINUED else level
