@@ -100,13 +100,13 @@ def _latency(title: str, values: list[float | None], unit: str) -> Figure:
 def _since_due(row: Row, stamp: str) -> float | None:
     """Milliseconds from when a request was due, or sent where the load has no due times."""
     begin_ns = row["due_ns"] if row["due_ns"] is not None else row["submitted_ns"]
-    return None if row[stamp] is None or begin_ns is None else float(row[stamp] - begin_ns) / 1e6
+    return None if row[stamp] is None or begin_ns is None else float((row[stamp] - begin_ns) / 1e6)
 
 
 def _per_output_token(row: Row) -> float | None:
     if row["first_token_ns"] is None or row["finished_ns"] is None or not row["output_tokens"] or row["output_tokens"] < 2:
         return None
-    return float(row["finished_ns"] - row["first_token_ns"]) / (row["output_tokens"] - 1) / 1e6
+    return float((row["finished_ns"] - row["first_token_ns"]) / (row["output_tokens"] - 1) / 1e6)
 
 
 def _sum(rows: list[Row], column: str) -> str:
