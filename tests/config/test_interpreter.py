@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -72,6 +73,29 @@ def test_an_environment_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest
     os.symlink(sys.executable, python)
     assert interpreter.find_python("mine") == str(python)
     assert interpreter.environments() == ["mine"]
+
+
+def test_an_engine_may_live_in_another_interpreter_alone(tmp_path: Path, acme: None) -> None:
+    told = {
+        "protocol": 1,
+        "options": [{"name": "name", "type": "str", "default": "far"}, {"name": "python", "type": "str | None", "default": None}],
+    }
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\ncat <<'END'\n{json.dumps(told)}\nEND\n")
+    python.chmod(0o755)
+    point = compose(["engine=far", f"engine.python={python}", *WORDS[1:]])
+    assert point.engine == {"name": "far", "python": str(python)}
+    with pytest.raises(BadInput, match="engine 'far' is not known"):
+        compose(["engine=far", *WORDS[1:]])
+
+
+def test_an_environment_of_that_name_is_named_in_the_refusal(tmp_path: Path, acme: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    (tmp_path / "tpb" / "envs" / "trtllm" / "bin").mkdir(parents=True)
+    os.symlink(sys.executable, tmp_path / "tpb" / "envs" / "trtllm" / "bin" / "python")
+    with pytest.raises(BadInput) as caught:
+        compose(["engine=trtllm", *WORDS[1:]])
+    assert "engine.python=trtllm" in str(caught.value.fix)
 
 
 def test_a_preset_may_choose_the_interpreter(other_python: Path, install: Any, tmp_path: Path) -> None:

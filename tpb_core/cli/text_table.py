@@ -17,7 +17,7 @@ def text_table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), *, ind
         return ""
     widths = [max(len(row[i]) for row in everything) for i in range(len(everything[0]) - 1)]
     left = len(indent) + sum(widths) + len(_GAP) * len(widths)
-    room = max(_LEAST_LAST_COLUMN, shutil.get_terminal_size((120, 24)).columns - left - 1)
+    room = max(_LEAST_LAST_COLUMN, shutil.get_terminal_size((140, 24)).columns - left - 1)
     lines = []
     for number, row in enumerate(everything):
         start = indent + "".join(cell.ljust(width) + _GAP for cell, width in zip(row, widths, strict=False))

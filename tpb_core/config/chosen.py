@@ -39,12 +39,7 @@ def choose(group: str, entry_points: str, name: str, section: str) -> Chosen:
 def choose_engine(name: str, python: str | None) -> Chosen:
     """The engine, from the interpreter that will run it."""
     if interpreter.runs_here(python):
-        try:
-            return choose("engine", "tpb.engines", name, "engine")
-        except BadInput as error:
-            if name in interpreter.environments():
-                raise BadInput(error.what, f"There is an environment that has it:  engine.python={name}", error.notes) from error
-            raise
+        return choose("engine", "tpb.engines", name, "engine")
     assert python is not None
     return Chosen("engine", name, "engine", interpreter.config_class_in(interpreter.find_python(python), name))
 

@@ -13,7 +13,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from tpb_core import drivers
 from tpb_core.api.errors import BadInput
-from tpb_core.config import folders, source
+from tpb_core.config import folders, interpreter, source
 from tpb_core.config.groups import CORE_SECTIONS, GROUPS
 from tpb_core.config.words import Word, for_hydra, read_word
 
@@ -25,9 +25,12 @@ def composed(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], bool
     """`(configuration, choice of each group, whether the meters are automatic)`. Values are as typed: types join later."""
     source.register()
     extra = folders.extra_groups()
-    for word in map(read_word, words):
+    read = [read_word(text) for text in words]
+    elsewhere = any(word.key in ("engine.python", "experiment") for word in read)
+    for word in read:
         check_group(word.key, extra)
-        check_choice(word)
+        if word.key != "engine" or not elsewhere:
+            check_choice(word)
     hydra_words = for_hydra(words, extra)
     GlobalHydra.instance().clear()
     try:
@@ -63,7 +66,10 @@ def check_group(key: str, extra: set[str]) -> None:
 
 
 def check_choice(word: Word) -> None:
-    """Refuse a typed choice that is not there before Hydra does: it would begin with whatever default is missing."""
+    """Refuse a typed choice that is not there before Hydra does: it would begin with whatever default is missing.
+
+    An engine that may live in another interpreter is looked for when that interpreter is known.
+    """
     for name in word.names:
         if name not in source.choices(word.key) and folders.preset_file(word.key, name) is None:
             raise unknown_choice(f"{word.key}/{name}")
@@ -81,7 +87,10 @@ def unknown_choice(config_path: str) -> BadInput:
             drivers.find(known.entry_points, name)
         except BadInput as error:
             notes = [*error.notes, *([f"Presets of {group}: {', '.join(presets)}"] if presets else [])]
-            return BadInput(error.what, error.fix if not near else f"Did you mean {' or '.join(near)}?", notes)
+            fix = f"Did you mean {' or '.join(near)}?" if near else error.fix
+            if group == "engine" and name in interpreter.environments():
+                fix = f"There is an environment that has it:  engine.python={name}"
+            return BadInput(error.what, fix, notes)
     fix = f"Did you mean {group}={near[0]}?" if near else None
     return BadInput(f"{group} {name!r} is not known.", fix, [f"There is: {', '.join(available) or 'none'}"])
 

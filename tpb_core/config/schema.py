@@ -83,7 +83,68 @@ class OfflineLoad(LoadConfig):
     max_concurrency: int = option(64, help="sequences that the engine is told to make room for", unit="requests", minimum=1)
 
 
-LOADS: dict[str, type[LoadConfig]] = {"static": StaticLoad, "closed": ClosedLoad, "offline": OfflineLoad}
+@dataclass
+class OpenLoad(LoadConfig):
+    """Options of the shapes that send on a schedule, whatever the answers do."""
+
+    duration_s: float | None = option(None, help="send for this long instead of a number of requests", unit="s")
+    max_concurrency: int = option(64, help="sequences that the engine is told to make room for", unit="requests")
+
+
+@dataclass
+class ConstantLoad(OpenLoad):
+    """One request every 1/rate seconds."""
+
+    name: str = option("constant", help="name of the load shape")
+    rate: float = option(1.0, help="requests a second", unit="1/s")
+
+
+@dataclass
+class PoissonLoad(OpenLoad):
+    """Independent arrivals at a mean rate."""
+
+    name: str = option("poisson", help="name of the load shape")
+    rate: float = option(1.0, help="mean requests a second", unit="1/s")
+
+
+@dataclass
+class GammaLoad(OpenLoad):
+    """Arrivals with gamma-distributed gaps."""
+
+    name: str = option("gamma", help="name of the load shape")
+    rate: float = option(1.0, help="mean requests a second", unit="1/s")
+    burstiness: float = option(1.0, help="shape of the gaps: 1 is Poisson, below 1 in bursts, above 1 more regular")
+
+
+@dataclass
+class RampLoad(OpenLoad):
+    """Independent arrivals at a rate that grows (or falls) linearly."""
+
+    name: str = option("ramp", help="name of the load shape")
+    rate: float = option(0.5, help="mean requests a second at the start", unit="1/s")
+    end_rate: float = option(4.0, help="mean requests a second at the end", unit="1/s")
+    duration_s: float | None = option(60.0, help="length of the ramp", unit="s")
+
+
+@dataclass
+class TraceLoad(OpenLoad):
+    """Arrival times as the prompt source gives them."""
+
+    name: str = option("trace", help="name of the load shape")
+    rate_scale: float = option(1.0, help="2 replays the trace twice as fast")
+    offset_s: float = option(0.0, help="begin this far into the trace", unit="s")
+
+
+LOADS: dict[str, type[LoadConfig]] = {
+    "static": StaticLoad,
+    "closed": ClosedLoad,
+    "offline": OfflineLoad,
+    "constant": ConstantLoad,
+    "poisson": PoissonLoad,
+    "gamma": GammaLoad,
+    "ramp": RampLoad,
+    "trace": TraceLoad,
+}
 
 
 @dataclass

@@ -39,9 +39,9 @@ class PluginSource(ConfigSource):
         return config_path == "" or config_path in GROUPS
 
     def is_config(self, config_path: str) -> bool:
-        """Whether a plugin (or load shape) of that name is installed."""
+        """Whether a plugin (or load shape) of that name is installed. An engine may be installed in another interpreter."""
         group, _, name = config_path.removesuffix(".yaml").partition("/")
-        return name in choices(group)
+        return name in choices(group) or (group == "engine" and name != "")
 
     def load_config(self, config_path: str) -> ConfigResult:
         """The name alone; for `meter/auto`, the list of all meters."""
