@@ -47,7 +47,7 @@ class Measurement:
         self._clock = clock
         self._recorder = Recorder(bundle, self._clock, NODE)
         self._manifest = RunManifest(bundle, run_id, study, point, self._clock)
-        self._shape: LoadShape = make_shape(point.load)
+        self._shape: LoadShape = make_shape(point.load, point.run.seed)
         self._sampler: SamplerClient | None = None
         self._engine: EngineClient | None = None
         self._context: dict[str, Any] = {}
@@ -141,41 +141,55 @@ class Measurement:
 
     def _measure(self, driver: Driver, plan: RequestPlan, first_ordinal: int) -> None:
         assert self._sampler is not None
-        assert self._engine is not None
         if self.point.run.max_duration_s is not None:
             driver.max_duration_ns = round(self.point.run.max_duration_s * NS_PER_S)
+        self._shape.use_arrivals([prompt.arrival_s for prompt in plan.prompts])
         before = self._costs()
         self.measuring = True
-        with self._stage("measure"):
-            driver.run(self._shape, lambda position: plan.request(first_ordinal + position, position), "measured")
+        self._enter("measure")
+        driver.run(self._shape, lambda position: plan.request(first_ordinal + position, position), "measured")
+        last_ns = self._clock.now_ns()
+        end_ns = self._shape.end_ns() if driver.engine.capabilities.token_stamps else None
+        if end_ns is None or end_ns > last_ns:
+            end_ns = max(last_ns, end_ns or 0)
+            self._wait_until(end_ns)
+        self._leave("measure", end_ns)
+        if end_ns < last_ns:
+            self._recorder.window("drain", end_ns, last_ns, note="from the end of the schedule to the last answer")
         self._manifest.measured(before, self._costs())
         if steady := self._shape.steady():
             self._recorder.window("steady", *steady, note="concurrency at its target")
 
     def _idle(self, window: str, seconds: float) -> None:
         with self._stage(window, expected_s=seconds):
-            end_ns = self._clock.now_ns() + round(seconds * NS_PER_S)
-            while (now_ns := self._clock.now_ns()) < end_ns:
-                self._pause_until(min(end_ns, now_ns + NS_PER_S // 4))
+            self._wait_until(self._clock.now_ns() + round(seconds * NS_PER_S))
 
-    def _pause_until(self, t_ns: int) -> None:
-        self._shelf.interruption.check()
-        self._clock.sleep_until(t_ns)
-        if self._sampler is not None:
-            self._sampler.check()
-        self._recorder.flush()
-        self._manifest.anchor_if_due()
+    def _wait_until(self, end_ns: int) -> None:
+        while (now_ns := self._clock.now_ns()) < end_ns:
+            self._shelf.interruption.check()
+            self._clock.sleep_until(min(end_ns, now_ns + NS_PER_S // 4))
+            if self._sampler is not None:
+                self._sampler.check()
+            self._recorder.flush()
+            self._manifest.anchor_if_due()
 
     @contextmanager
     def _stage(self, window: str, expected_s: float | None = None) -> Iterator[None]:
         """A window around a stage. One that is cut off keeps its start and has no end."""
+        self._enter(window, expected_s)
+        yield
+        self._leave(window, self._clock.now_ns())
+
+    def _enter(self, window: str, expected_s: float | None = None) -> None:
         assert self._sampler is not None
         self._progress.window(window, expected_s)
         self._sampler.edge(window)
         self._manifest.anchor()
         self._recorder.open_window(window, self._clock.now_ns())
-        yield
-        self._recorder.close_window(window, self._clock.now_ns())
+
+    def _leave(self, window: str, t_ns: int) -> None:
+        assert self._sampler is not None
+        self._recorder.close_window(window, t_ns)
         self._sampler.edge(window)
 
     # --- the end -------------------------------------------------------------------------------------------------------------
@@ -241,4 +255,4 @@ def check_load(point: Point) -> None:
     """Refuse a load that cannot be, before anything is started. Raises `BadInput`."""
     if point.run.repeats < 1:
         raise BadInput(f"run.repeats={point.run.repeats}: at least 1 is needed")
-    make_shape(point.load)
+    make_shape(point.load, point.run.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -28,6 +29,9 @@ class LoadShape(ABC):
         self.ended = 0
         self.stopped = False
 
+    def use_arrivals(self, arrivals_s: Sequence[float | None]) -> None:  # noqa: B027 - only traces need them
+        """Arrival times of the prompts in the order of the requests, before `begin`. Raises `BadInput` where a trace lacks them."""
+
     def begin(self, t_ns: int) -> None:
         """The measurement begins."""
         self.begin_ns = t_ns
@@ -52,6 +56,10 @@ class LoadShape(ABC):
     def done(self) -> bool:
         """Everything that is going to be sent has ended."""
         return self.ended == self.sent and (self.stopped or self.sent == self.total)
+
+    def end_ns(self) -> int | None:
+        """When the last scheduled interval ends (open loop); None where the measurement ends with the last answer."""
+        return None
 
     def steady(self) -> tuple[int, int] | None:
         """The stretch with concurrency at its target, where the shape has one."""
