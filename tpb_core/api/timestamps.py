@@ -17,6 +17,7 @@ from tpb_core.api.errors import BadInput
 _UNIX_NS = {"unix_s": 10**9, "unix_ms": 10**6, "unix_us": 10**3, "unix_ns": 1}
 _DECIMAL = re.compile(r"(\d{1,19})(?:\.(\d{1,12}))?", re.ASCII)
 _FRACTION = re.compile(r"(\d{2}:\d{2}:\d{2})[.,](\d{1,9})(?=\D|$)", re.ASCII)
+_CLOCK = re.compile(r"(?:(\d{1,4}):)?(\d{1,2}):(\d{2})(?:[.,](\d{1,9}))?", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LATEST_NS = 2**62
 """Year 2116: beyond it a unit was mistaken."""
@@ -78,6 +79,23 @@ class StampFormat:
         if first.astimezone(UTC).astimezone(self.zone).replace(tzinfo=None) != moment:
             raise ValueError(f"the local time {text!r} does not exist: the clock was put forward over it")
         return Stamp(_since_epoch_ns(first) + fraction_ns, _since_epoch_ns(second) + fraction_ns)
+
+
+def parse_elapsed_ns(text: str, format: str) -> int:
+    """Nanoseconds since a log began, from `elapsed_s` (also as H:MM:SS) or `elapsed_ms`. Raises ValueError for anything else."""
+    text = text.strip().strip("\"'")
+    clock = _CLOCK.fullmatch(text) if format == "elapsed_s" else None
+    if clock:
+        return (int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + int(clock[3])) * 10**9 + int((clock[4] or "0").ljust(9, "0"))
+    match = _DECIMAL.fullmatch(text)
+    if not match:
+        raise ValueError(f"{text!r} is no elapsed time ({format})")
+    unit_ns = 10**9 if format == "elapsed_s" else 10**6
+    fraction = match[2] or ""
+    elapsed_ns = int(match[1]) * unit_ns + (int(fraction) * unit_ns // 10 ** len(fraction) if fraction else 0)
+    if elapsed_ns >= _LATEST_NS:
+        raise ValueError(f"{text!r} is longer than any log")
+    return elapsed_ns
 
 
 def in_order(stamps: Sequence[Stamp]) -> list[int]:
