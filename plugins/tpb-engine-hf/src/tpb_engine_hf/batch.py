@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from tpb_core.api import Clock, EngineSink, Step
+from tpb_core.api import Clock, EngineSink, Member, Step
 from tpb_engine_hf.rows import DecodeText, Row
 from tpb_engine_hf.steplog import StepLog
+
+DRAFT_INSTANCE = "draft"
 
 
 class Batch:
@@ -41,17 +43,22 @@ class Batch:
         self._columns = max(len(row.prompt) for row in rows)
         self._under_way = False
         self._marked_ns: int | None = None
+        self._drafting = 0
+        """Positions that the draft model computed since the last tokens."""
+        self._drafted_before = False
         self._unreported: list[tuple[Step, list[list[int]]]] = []
         self.started_ns = clock.now_ns()
         self._edge_ns = self.started_ns
 
     @contextmanager
-    def watching(self, model: Any) -> Iterator[None]:
-        """Hooks on the model's forward pass, taken off at the end."""
+    def watching(self, model: Any, assistant: Any = None) -> Iterator[None]:
+        """Hooks on the forward passes of the model and of its draft model, taken off at the end."""
         handles = [
             model.register_forward_pre_hook(self._before_forward, with_kwargs=True),
             model.register_forward_hook(self._after_forward, with_kwargs=True),
         ]
+        if assistant is not None:
+            handles.append(assistant.register_forward_pre_hook(self._before_draft, with_kwargs=True))
         try:
             yield
         finally:
@@ -63,9 +70,25 @@ class Batch:
             if self._marked_ns is None:
                 self._synchronize()
             self._end_step(self._marked_ns or self._clock.now_ns(), [[] for _ in self._rows])
-        ids = keywords["input_ids"] if "input_ids" in keywords else arguments[0]
-        self._log.forward(int(ids.shape[1]))
+        self._end_draft()
+        self._log.forward(_columns(arguments, keywords))
         self._under_way = True
+
+    def _before_draft(self, module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        self._drafting += _columns(arguments, keywords)
+
+    def _end_draft(self) -> None:
+        """All passes of the draft model since the last tokens are one step of its instance. Their tokens were read, so they are over."""
+        if not self._drafting:
+            return
+        now, row = self._clock.now_ns(), self._rows[0]
+        prefill = 0 if self._drafted_before else min(self._drafting, len(row.prompt))
+        known = 0 if not self._drafted_before else len(row.prompt) + len(row.output) - 1
+        member = Member(row.request, prefill, self._drafting - prefill, 0, known)
+        step = Step(self._edge_ns, now, prefill, self._drafting - prefill, 0, instance=DRAFT_INSTANCE, members=[member])
+        step.kv_tokens, step.prefill_kv_tokens = (0, known) if prefill else (known, 0)
+        self._unreported.append((step, []))
+        self._edge_ns, self._drafting, self._drafted_before = now, 0, True
 
     def _after_forward(self, module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
         self.report()  # on an accelerator the pass is only queued by now, so this costs nothing
@@ -107,9 +130,15 @@ class Batch:
         unreported, self._unreported = self._unreported, []
         for step, outputs in unreported:
             tokens: dict[int, list[int]] = {}
-            for row, ids in zip(self._rows, outputs, strict=True):
+            for row, ids in zip(self._rows, outputs, strict=bool(outputs)):
                 if ids:
                     tokens.setdefault(row.request, []).extend(ids)
             for request, ids in tokens.items():
                 self._sink.tokens(request, step.t1_ns, len(ids), ids)
             self._sink.step(step)
+
+
+def _columns(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:
+    """Width of a forward pass: columns of its input ids (rows, columns)."""
+    ids = keywords["input_ids"] if "input_ids" in keywords else arguments[0]
+    return int(ids.shape[1])

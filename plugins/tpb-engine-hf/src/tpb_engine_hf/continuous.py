@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import queue
 import random
@@ -15,12 +16,14 @@ from tpb_engine_hf.generation import StaticBatches
 from tpb_engine_hf.loop_tap import Gone, Iteration, LoopTap
 from tpb_engine_hf.rows import Row, rows_of, text_before_stop
 from tpb_engine_hf.sampling import SeededSampling, is_seeded, native_settings, sequence_draws, shared_sampling
-from tpb_engine_hf.streams import Stream, Submitted, output_of, sequences_of, step_of, stream_name
+from tpb_engine_hf.streams import Stream, Submitted, step_of, take_output
 
 POLL_S = 0.2
 """How often a wait looks whether the loop is still alive."""
 CANCEL_TIMEOUT_S = 60.0
 CPU_BATCH_TOKENS = 1024
+CPU_CACHE_SHARE = 0.1
+"""Of the free memory, for the pages; reading them takes several times as much again."""
 DEFAULT_CONTEXT_TOKENS = 4096
 PAST_STREAMS = 4096
 FREE_SHARE = 0.15
@@ -49,6 +52,7 @@ class ContinuousBatching:
         self._draws: dict[str, random.Random] = {}
         self._streams: dict[str, Stream] = {}
         self._requests: dict[int, Submitted] = {}
+        self._serial = itertools.count()
         self._past: deque[str] = deque()
         """Streams that ended; an iteration scheduled ahead of time may still name the latest of them."""
 
@@ -72,9 +76,10 @@ class ContinuousBatching:
 
     def _queue(self, request: Request, ids: list[int]) -> None:
         rows = rows_of([request], [ids], self._batches.special.end, request.sampling.n)
-        self._requests[request.request] = Submitted(request, [Stream(row) for row in rows], self._clock.now_ns())
-        for stream in self._requests[request.request].streams:
-            name = stream_name(request.request, stream.row.sequence)
+        streams = [Stream(f"{request.request}/{row.sequence}/{next(self._serial)}", row) for row in rows]
+        self._requests[request.request] = Submitted(request, streams, self._clock.now_ns())
+        for stream in streams:
+            name = stream.name
             self._rows[name], self._streams[name] = stream.row, stream
             self._draws[name] = sequence_draws(request.sampling, stream.row.sequence)
             end = sorted(stream.row.end_ids) or -1
@@ -141,11 +146,20 @@ class ContinuousBatching:
         return CPU_BATCH_TOKENS
 
     def _pages(self) -> int | None:
+        """Pages of KV cache. On a CPU: enough for all requests at once, within a share of the free memory."""
         if self._config.kv_pages is not None or self._batches.model.device.type != "cpu":
             return self._config.kv_pages
+        import psutil
+
         context = self._context.max_context_tokens or min(self._batches.context_tokens or DEFAULT_CONTEXT_TOKENS, DEFAULT_CONTEXT_TOKENS)
-        pages = (math.ceil(context / self._config.kv_page_tokens) + 1) * self._context.max_concurrency
-        return math.ceil(pages / (1 - FREE_SHARE)) + 1
+        request_pages = math.ceil(context / self._config.kv_page_tokens) + 1
+        wanted = math.ceil(request_pages * self._context.max_concurrency / (1 - FREE_SHARE)) + 1
+        model = self._batches.model.config.get_text_config()
+        heads = getattr(model, "num_key_value_heads", None) or model.num_attention_heads
+        width = getattr(model, "head_dim", None) or model.hidden_size // model.num_attention_heads
+        page_bytes = 2 * self._config.kv_page_tokens * model.num_hidden_layers * heads * width * self._batches.model.dtype.itemsize
+        room = int(psutil.virtual_memory().available * CPU_CACHE_SHARE) // page_bytes
+        return max(request_pages + 1, min(wanted, room))
 
     def advance(self, sink: EngineSink, until_ns: int) -> bool:
         """Report the iterations that are over; wait for one until `until_ns` where there is none. False where nothing is under way."""
@@ -169,7 +183,7 @@ class ContinuousBatching:
     def _report(self, record: Iteration | Gone, sink: EngineSink) -> None:
         if isinstance(record, Gone):
             for name in record.sequences:
-                self._streams[name].row.ended = self._streams[name].row.ended or "cancelled"
+                self._streams[name].ended = self._streams[name].ended or "cancelled"
             ended = {self._streams[name].row.request for name in record.sequences}
             for request in ended & self._requests.keys():
                 if self._requests[request].complete:
@@ -181,7 +195,7 @@ class ContinuousBatching:
             if submitted is not None and submitted.started_ns is None:
                 submitted.started_ns = record.t0_ns
                 sink.started(submitted.request.request, record.t0_ns, submitted.queued_ns)
-        for request, ids in output_of(record, self._streams).items():
+        for request, ids in take_output(record, self._streams).items():
             sink.tokens(request, record.t1_ns, len(ids), ids)
         sink.step(step_of(record, self._streams))
         for request in {self._streams[part.sequence].row.request for part in record.parts} & self._requests.keys():
@@ -189,17 +203,17 @@ class ContinuousBatching:
                 self._finish(self._requests[request], sink)
 
     def _finish(self, submitted: Submitted, sink: EngineSink) -> None:
-        rows = [stream.row for stream in submitted.streams]
+        streams, stop = submitted.streams, submitted.request.sampling.stop
         sink.finished(
             submitted.request.request,
-            max(row.ended_ns for row in rows if row.ended_ns is not None),
-            "stop" if all(row.ended == "stop" for row in rows) else "length",
-            input_tokens=len(rows[0].prompt),
-            output_tokens=sum(len(row.output) for row in rows),
-            cached_tokens=submitted.streams[0].cached or 0,
-            sequences=len(rows),
-            preemptions=sum(stream.preemptions for stream in submitted.streams),
-            text="\n".join(text_before_stop(self._batches.tokenizer.text(row.output), row.stop) for row in rows),
+            max(stream.ended_ns for stream in streams),
+            "stop" if all(stream.ended == "stop" for stream in streams) else "length",
+            input_tokens=len(streams[0].row.prompt),
+            output_tokens=sum(len(stream.output) for stream in streams),
+            cached_tokens=streams[0].cached or 0,
+            sequences=len(streams),
+            preemptions=sum(stream.preemptions for stream in streams),
+            text="\n".join(text_before_stop(self._batches.tokenizer.text(stream.output), stop) for stream in streams),
         )
         self._forget(submitted.request.request)
 
@@ -219,10 +233,10 @@ class ContinuousBatching:
                 self._forget(request)
 
     def _forget(self, request: int) -> None:
-        for name in sequences_of(self._requests.pop(request)):
-            self._rows.pop(name, None)
-            self._draws.pop(name, None)
-            self._past.append(name)
+        for stream in self._requests.pop(request).streams:
+            self._rows.pop(stream.name, None)
+            self._draws.pop(stream.name, None)
+            self._past.append(stream.name)
         while len(self._past) > PAST_STREAMS:
             del self._streams[self._past.popleft()]
 
@@ -232,7 +246,7 @@ class ContinuousBatching:
         if self._tap is None or not leaving:
             return
         for request in leaving:
-            names = sequences_of(self._requests[request])
+            names = [stream.name for stream in self._requests[request].streams]
             self._tap.leaving.update(names)
             for name in names:
                 self._manager.cancel_request(name)

@@ -105,7 +105,7 @@ class HfEngine(Engine[HfConfig]):
             "quantization": description.quantization_name(model, source),
         }
         if config.compile:
-            t0_ns, t1_ns = compiling.compile_forward(batches, config.compile_mode)
+            t0_ns, t1_ns = compiling.compile_forward(batches, config.compile_mode, self.context.max_context_tokens)
             sink.window("compile", t0_ns, t1_ns)
             effective |= {"compile": True, "compile_mode": config.compile_mode}
         instances = [{"instance": "0", "role": "mixed", "node": self.context.node, "devices": description.devices_in_use(model)}]

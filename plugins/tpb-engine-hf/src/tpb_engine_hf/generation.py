@@ -100,8 +100,9 @@ class StaticBatches:
             ids = self.tokenizer.prompt_ids(request)
             needed = len(ids) + request.sampling.max_output_tokens
             if self.context_tokens is not None and needed > self.context_tokens:
-                message = f"{len(ids)} input and {request.sampling.max_output_tokens} output tokens; the model's context has {self.context_tokens}"
-                sink.failed(request.request, self.clock.now_ns(), "rejected", message)
+                sink.failed(
+                    request.request, self.clock.now_ns(), "rejected", f"input and output need {needed} tokens of {self.context_tokens}"
+                )
                 continue
             accepted.append(request)
             prompts.append(ids)
@@ -146,7 +147,7 @@ class StaticBatches:
         ids = torch.tensor([[self.special.padding] * (width - len(prompt)) + prompt for prompt in prompts], device=self.model.device)
         mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts], device=self.model.device)
         extra = {"assistant_model": self.assistant} if self.assistant is not None else {}
-        with torch.inference_mode(), batch.watching(self.model):
+        with torch.inference_mode(), batch.watching(self.model, self.assistant):
             out = self.generate(
                 input_ids=ids,
                 attention_mask=mask,

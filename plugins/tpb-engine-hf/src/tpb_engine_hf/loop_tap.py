@@ -28,6 +28,8 @@ class Part:
     gives_token: bool
     state: Any = None
     ids: list[int] = field(default_factory=list)
+    ended: str | None = None
+    """`stop` or `length` where the sequence ended with these ids."""
 
 
 @dataclass(slots=True)
@@ -49,7 +51,9 @@ class Gone:
 
 
 class LoopTap:
-    """Wraps one batch processor. `rows` is shared with the thread that submits: sequences are added there before they are queued."""
+    """Wraps one batch processor. `rows` is filled by the thread that submits, before a sequence is queued; from then on a row belongs to
+    the loop's thread, and everybody else learns of it through the records.
+    """
 
     def __init__(self, processor: Any, rows: dict[str, Row], clock: Clock, decode: DecodeText, end_early: Callable[[str], None]) -> None:
         missing = [name for name in NEEDED if not hasattr(processor, name)]
@@ -103,6 +107,7 @@ class LoopTap:
             if new > 0 and row is not None:
                 ids = part.state.generated_tokens[-new:]
                 part.ids = list(ids[: row.take(ids, t1_ns, self._decode)])
+                part.ended = row.ended
                 if row.ended is not None and not row.ended_by_itself:
                     self._end_early(part.sequence)
             part.state = None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tpb_core.api import Member, Request, Step
 from tpb_engine_hf.loop_tap import Iteration, Part
@@ -12,9 +11,14 @@ from tpb_engine_hf.rows import Row
 
 @dataclass(slots=True)
 class Stream:
-    """One sequence from its submission to its end."""
+    """One sequence from its submission to its end, as far as the records have told. Of `row` only what does not change is read."""
 
+    name: str
+    """The id under which Transformers knows it; never used twice."""
     row: Row
+    output: list[int] = field(default_factory=list)
+    ended: str | None = None
+    ended_ns: int = 0
     cached: int | None = None
     """Prompt tokens found in the cache; None until the sequence is scheduled."""
     computed: int = 0
@@ -51,7 +55,7 @@ class Submitted:
     @property
     def complete(self) -> bool:
         """Whether all sequences have ended."""
-        return all(stream.row.ended is not None for stream in self.streams)
+        return all(stream.ended is not None for stream in self.streams)
 
 
 def step_of(iteration: Iteration, streams: dict[str, Stream]) -> Step:
@@ -84,20 +88,14 @@ def step_of(iteration: Iteration, streams: dict[str, Stream]) -> Step:
     )
 
 
-def output_of(iteration: Iteration, streams: dict[str, Stream]) -> dict[int, list[int]]:
-    """Output ids of an iteration by request."""
+def take_output(iteration: Iteration, streams: dict[str, Stream]) -> dict[int, list[int]]:
+    """Add the output of an iteration to its streams, and return it by request."""
     output: dict[int, list[int]] = {}
     for part in iteration.parts:
+        stream = streams[part.sequence]
+        stream.output.extend(part.ids)
+        if part.ended is not None:
+            stream.ended, stream.ended_ns = part.ended, iteration.t1_ns
         if part.ids:
-            output.setdefault(streams[part.sequence].row.request, []).extend(part.ids)
+            output.setdefault(stream.row.request, []).extend(part.ids)
     return output
-
-
-def stream_name(request: int, sequence: int) -> str:
-    """The id under which Transformers knows a sequence."""
-    return f"{request}/{sequence}"
-
-
-def sequences_of(submitted: Submitted) -> Sequence[str]:
-    """Ids of a request's sequences."""
-    return [stream_name(stream.row.request, stream.row.sequence) for stream in submitted.streams]
