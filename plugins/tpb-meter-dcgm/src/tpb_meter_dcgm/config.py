@@ -26,6 +26,8 @@ class DcgmConfig(MeterConfig):
     bindings: str = option("", help="folder of DCGM's Python bindings (default: where DCGM 4 and 3 install them)")
     url: str = option("", help="address of a dcgm-exporter, for example http://127.0.0.1:9400/metrics")
     scrape_ms: float = option(1000.0, help="time between two requests to the exporter", unit="ms")
-    collect_ms: float = option(30000.0, help="the exporter's own --collect-interval, where it cannot be seen at start", unit="ms")
+    collect_ms: float = option(
+        0.0, help="the exporter's own --collect-interval; 0: look at start, and its default of 30 s where it does not show", unit="ms"
+    )
     profiling: bool = option(False, help="also record profiling fields (1001 to 1005); on Ampere and older they disturb other profilers")
     start_s: float = option(10.0, help="most time to wait for DCGM's first values", unit="s")

@@ -29,19 +29,20 @@ MOST_BYTES = 16_000_000
 WATCH_S = 2.5
 WATCH_PAUSE_S = 0.05
 LATE_FACTOR = 3.0
+DEFAULT_COLLECT_MS = 30_000.0
 Page = dict[tuple[str, int], PageEntity]
 
 
 class ExporterBackend:
-    """`period_ms` is the exporter's collect interval: seen at start, or as the option says where it is longer than the look."""
+    """`period_ms` is the exporter's collect interval: as the option says, seen at start, or its default where it is longer than the look."""
 
     name = "exporter"
 
     def __init__(self, config: DcgmConfig, clock: Clock) -> None:
         self._config, self._clock = config, clock
         self.url = config.url or LOCAL
-        self.period_ms = config.collect_ms
-        self.period_seen = False
+        self.period_ms = config.collect_ms or DEFAULT_COLLECT_MS
+        self.period_source = "assumed: the exporter's default"
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # metrics are never behind a proxy
         self._taken: collections.deque[Value] = collections.deque()
         self._complaints: collections.deque[str] = collections.deque(maxlen=100)
@@ -62,7 +63,10 @@ class ExporterBackend:
         if not page:
             fix = "Check the page, and add DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION to the exporter's list of fields"
             raise Unavailable(f"{self.url} shows no field of DCGM that is read here", reason=Reason.NO_SENSOR, fix=fix)
-        self._look_for_period(page, received_ns)
+        if self._config.collect_ms:
+            self.period_source = "option collect_ms"
+        else:
+            self._look_for_period(page, received_ns)
         return [Entity(e.kind, e.index, frozenset(e.values), e.uuid, e.model, e.sliced) for e in page.values()]
 
     def _look_for_period(self, page: Page, received_ns: int) -> None:
@@ -76,9 +80,8 @@ class ExporterBackend:
                     page = fresh
                     changes.append(now_ns)
         gaps = [(b - a) / 1e6 for a, b in itertools.pairwise(changes)]
-        self.period_seen = len(gaps) >= 2
-        if self.period_seen:
-            self.period_ms = statistics.median(gaps)
+        if len(gaps) >= 2:
+            self.period_ms, self.period_source = statistics.median(gaps), "seen at start"
 
     def open(self) -> None:
         """Start the thread that asks."""
@@ -113,7 +116,7 @@ class ExporterBackend:
             self._thread = None
 
     def _ask_for_ever(self) -> None:
-        pause_s = min(self._config.scrape_ms, self.period_ms / 2 if self.period_seen else self._config.scrape_ms) / 1e3
+        pause_s = min(self._config.scrape_ms, self.period_ms / 2) / 1e3
         while not self._stop.is_set():
             try:
                 self._take(*self._fetch())
@@ -142,6 +145,8 @@ class ExporterBackend:
         asked_ns = self._clock.now_ns()
         with self._opener.open(self.url, timeout=TIMEOUT_S) as answer:
             body = answer.read(MOST_BYTES)
+            if answer.length:  # a read of limited size does not notice by itself that the body ended early
+                raise http.client.IncompleteRead(body, answer.length)
         return parse_page(body.decode("utf-8", errors="replace")), asked_ns, self._clock.now_ns()
 
 

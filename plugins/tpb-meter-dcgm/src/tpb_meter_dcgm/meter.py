@@ -49,8 +49,7 @@ class DcgmMeter(Meter[DcgmConfig]):
         return list(self._channels.values())
 
     def _describe(self, backend: Backend, entities: Sequence[Entity]) -> None:
-        assumed = isinstance(backend, ExporterBackend) and not backend.period_seen
-        source = "assumed: option collect_ms" if assumed else ("seen at start" if isinstance(backend, ExporterBackend) else "as asked for")
+        source = backend.period_source if isinstance(backend, ExporterBackend) else "as asked for"
         setting = Setting(backend.name, backend.period_ms, source, self.context.node, self.context.machine_id)
         visible = self._visible([entity for entity in entities if entity.kind == "gpu"])
         modules = any(counts_a_module(entity.model or "") for entity in entities)
