@@ -44,8 +44,6 @@ class EngineLifetime(EngineFixtures):
             # the quickest of each: what else the machine does only makes a prompt slower
             told = f"first tokens of repeated prompts after {repeated_ns} ns, of new ones after {fresh_ns} ns"
             assert min(repeated_ns) >= FALLS * min(fresh_ns), told
-                f"repeated prompts get their first token too soon: {repeated_ns}, new ones {fresh_ns} ns"
-            )
 
     def _first_token_ns(self, session: EngineSession, way: Callable[[Sequence[Request], RecordingSink], None], first_word: int) -> int:
         """Run one long prompt, see that all of it was computed, and return the time to its first token (0 where it is not known)."""
