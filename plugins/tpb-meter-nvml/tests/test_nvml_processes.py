@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tpb_meter_nvml.foreign import OwnProcesses
-
 from tpb_core.api import EventCode
+from tpb_core.api.own_processes import OwnProcesses
 
 
 def strangers(bench: Any) -> list[str]:

@@ -34,7 +34,7 @@ Page = dict[tuple[str, int], PageEntity]
 
 
 class ExporterBackend:
-    """`period_ms` is the exporter's collect interval: as the option says, seen at start, or its default where it is longer than the look."""
+    """`period_ms` is the exporter's collect interval: the option's, seen at start, or its default where it is longer than the look."""
 
     name = "exporter"
 

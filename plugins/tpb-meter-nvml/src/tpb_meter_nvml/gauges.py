@@ -7,8 +7,8 @@ from typing import Any
 
 from tpb_core.api import Channel, EventCode, Reading
 from tpb_core.api.clock import Clock
+from tpb_core.api.faults import Faults
 from tpb_meter_nvml.board import Board
-from tpb_meter_nvml.faults import Faults
 
 HEAT_AND_BRAKE = {0x8: "hardware slowdown", 0x20: "software thermal slowdown", 0x40: "hardware thermal slowdown", 0x80: "power brake"}
 """Bits of the clocks-event reasons that make a run's figures questionable."""

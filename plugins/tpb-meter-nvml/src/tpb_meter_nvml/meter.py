@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from tpb_core.api import Channel, EventCode, Meter, MeterContext, Reading, Reason, Unavailable
+from tpb_core.api.faults import Faults
+from tpb_core.api.own_processes import OwnProcesses
 from tpb_meter_nvml.allocation import Allocation, allocate, visible_gpus
 from tpb_meter_nvml.binding import is_lost, load_binding, start_nvml
 from tpb_meter_nvml.board import Board, list_boards
@@ -15,8 +17,7 @@ from tpb_meter_nvml.channels import Slot, ledger_slots
 from tpb_meter_nvml.characterise import Refresh, find_refresh
 from tpb_meter_nvml.config import NvmlConfig
 from tpb_meter_nvml.control import Settings
-from tpb_meter_nvml.faults import Faults
-from tpb_meter_nvml.foreign import OwnProcesses, foreign_on
+from tpb_meter_nvml.foreign import foreign_on
 from tpb_meter_nvml.gauges import BoardGauges
 from tpb_meter_nvml.handles import Handles
 from tpb_meter_nvml.journal import Journal

@@ -7,8 +7,8 @@ from typing import Any
 
 from tpb_core.api import EventCode, Reading
 from tpb_core.api.clock import Clock
+from tpb_core.api.faults import Faults
 from tpb_meter_nvml.channels import Slot
-from tpb_meter_nvml.faults import Faults
 
 MILLI = 0.001
 VALUE_OF_TYPE = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")

@@ -1,11 +1,11 @@
-"""What goes wrong while reading, told without a flood: the first time at once, then with a count, and when it is over."""
+"""What goes wrong while a meter reads, told without a flood: the first time at once, then with a count, and when it is over."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tpb_core.api import EventCode
 from tpb_core.api.clock import Clock
+from tpb_core.api.codes import EventCode
 from tpb_core.api.meter import ReportEvent
 
 QUIET_NS = 10_000_000_000
