@@ -56,6 +56,7 @@ def _world_specs(draw: st.DrawFn) -> WorldSpec:
         limits=limits,
         padding=draw(st.booleans()),
         stamps=HostStamps(draw(st.sampled_from((0.0, 0.5))), draw(st.booleans())),
+        draft_cost=draw(st.sampled_from((0.0, 0.1))),
         host_gap_ms=draw(st.sampled_from((0.0, 1.5))),
     )
     load = Load(

@@ -10,6 +10,7 @@ import pytest
 from tpb_sim import Load, Metering, SimRun, WorldSpec, simulate
 from tpb_sim.coverage import Estimate, Expectation, NamedWorld, Tally, breaches, estimates_of, markdown, named_world, world_names
 from tpb_sim.coverage.__main__ import main
+from tpb_sim.coverage.cells import CELLS
 from tpb_sim.coverage.others import GRACE_NS, PRACTICES, counter_at_edges, stretches
 from tpb_sim.sensor import SENSORS
 from tpb_sim.server import ServerSpec
@@ -161,3 +162,17 @@ def test_the_command_prints_a_table(capsys: pytest.CaptureFixture[str]) -> None:
 def test_servers_with_two_devices_are_metered_on_both() -> None:
     run = simulate(WorldSpec(server=ServerSpec(layout="data_parallel", devices=2), load=Load(shape="offline", requests=4)))
     assert {channel.domain for channel in run.channels} == {"n0/gpu0", "n0/gpu1"}
+
+
+def test_every_world_has_one_stated_cell() -> None:
+    plain = [cell.world for cell in CELLS if ":" not in cell.world]
+    assert sorted(plain) == sorted(set(world_names()) - {"draft_model"})
+    assert {cell.world.partition(":")[2] for cell in CELLS} == {"", "roofline", "attention", "power_cap", "experts", "warming"}
+    for cell in CELLS:
+        assert cell.figure in named_world(cell.world).expected, cell
+
+
+def test_a_breach_of_a_stated_cell_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tpb_attributors")
+    assert main(["--cells", "--world", "counter_wrap", "--seeds", "2", "--coverage", "1.1", "1.2"]) == 1
+    assert "the interval within the rig holds the truth in" in capsys.readouterr().out

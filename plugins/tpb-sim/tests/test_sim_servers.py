@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tpb_sim import Lengths, Load, SimRun, WorldSpec, simulate
@@ -134,6 +135,20 @@ def test_speculation_emits_more_tokens_than_steps() -> None:
     assert steps["draft_tokens"].values.tolist() == [0, 4, 4]
     assert steps["accepted_tokens"].values.tolist() == [0, 4, 4]
     assert steps["decode_tokens"].values.tolist() == [0, 5, 5]
+
+
+def test_a_draft_model_runs_before_each_step_that_decodes_and_emits_nothing() -> None:
+    limits = Limits(drafts=4, acceptance=1.0)
+    load = Load(shape="single", requests=1, output_tokens=Lengths(((1.0, 11, 11),)))
+    run = simulate(WorldSpec(server=ServerSpec(limits=limits, draft_cost=0.1), load=load))
+    steps = run.columns("steps")
+    assert steps is not None
+    assert steps["instance"].values.tolist() == ["0", "draft", "0", "draft", "0"]
+    assert steps["emitted_tokens"].values.tolist() == [1, 0, 5, 0, 5]
+    assert steps["decode_tokens"].values.tolist() == [0, 4, 5, 4, 5]
+    # a pass of the draft model takes a tenth of what the model takes for four positions behind the prompt; there are four of them
+    kv = run.sequences[0].input_tokens
+    assert (steps["t1_ns"].values - steps["t0_ns"].values)[1] == pytest.approx(0.4e9 * (18e-3 + 4 * 100e-6 + kv * 0.2e-6), abs=1.0)
 
 
 def test_preemption_recomputes_prompt_and_output() -> None:

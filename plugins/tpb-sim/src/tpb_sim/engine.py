@@ -116,6 +116,7 @@ class SimEngine(Engine[SimEngineConfig]):
             padding=config.padding,
             stamps=HostStamps(config.host_lag_ms, config.asynchronous),
             host_gap_ms=config.host_gap_ms,
+            draft_cost=config.draft_cost,
             transfer_ms=config.transfer_ms,
         )
 

@@ -34,6 +34,9 @@ class SimEngineConfig(EngineConfig):
     )
     context_tokens: int = option(131072, help="longest input plus output; requests beyond are rejected", unit="tokens")
     drafts: int = option(0, help="tokens drafted for each sequence and step (speculative decoding); 0 is off", unit="tokens")
+    draft_cost: float = option(
+        0.0, help="cost of a draft model's pass relative to the model's; 0: drafts come without a model of their own"
+    )
     acceptance: float = option(0.7, help="probability that a drafted token is accepted where all before it were")
     host_gap_ms: float = option(0.0, help="pause of an instance between two steps", unit="ms")
     host_lag_ms: float = option(0.0, help="mean time until the host sees that a step has ended", unit="ms")

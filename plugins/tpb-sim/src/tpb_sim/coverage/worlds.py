@@ -114,6 +114,10 @@ _WORLDS: dict[str, tuple[Callable[[], WorldSpec], dict[str, Expectation]]] = {
         lambda: _poisson(4.0, 240, server=dataclasses.replace(BATCH_16, limits=Limits(max_sequences=16, drafts=3))),
         EASY,
     ),
+    "draft_model": (
+        lambda: _poisson(4.0, 240, server=dataclasses.replace(BATCH_16, limits=Limits(max_sequences=16, drafts=3), draft_cost=0.1)),
+        EASY,
+    ),
     "preemption": (
         lambda: _poisson(6.0, 240, server=dataclasses.replace(BATCH_16, limits=Limits(max_sequences=16, kv_tokens=2500))),
         EASY,

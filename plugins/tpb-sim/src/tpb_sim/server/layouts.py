@@ -30,6 +30,8 @@ class ServerSpec:
     stamps: HostStamps = field(default_factory=HostStamps)
     host_gap_ms: float = 0.0
     """Pause of an instance between its steps."""
+    draft_cost: float = 0.0
+    """What one pass of a draft model takes relative to the model itself; 0: drafts come without a model of their own. Layout `single`."""
     transfer_ms: float = 2.0
     """Time that a cache takes from a prefill to a decode instance."""
 
@@ -48,7 +50,8 @@ def places(spec: ServerSpec, node: str = "n0") -> list[InstancePlace]:
             f"there is no layout {spec.layout!r}", f"Known: {', '.join(LAYOUTS)}.", [f"Did you mean {near[0]!r}?"] if near else []
         )
     if spec.layout == "single":
-        return [InstancePlace("0", tuple(names))]
+        draft = [InstancePlace("draft", tuple(names), role="draft")] if spec.limits.drafts and spec.draft_cost else []
+        return [InstancePlace("0", tuple(names)), *draft]
     if spec.devices < 2:
         raise BadInput(f"layout {spec.layout!r} needs at least two devices", "Add engine.devices=2.")
     if spec.layout == "data_parallel":
@@ -74,6 +77,8 @@ def build_server(spec: ServerSpec, world: World, instances: Items[InstancePlace]
     if spec.layout == "pipeline":
         lanes = [Lane(batcher(index), tuple(range(count))) for index in range(count)]
         shares = (1.0 / count,) * count
+    elif len(instances) == 2 and instances[1].role == "draft":
+        lanes, shares = [Lane(batcher(0), (1, 0))], (spec.draft_cost * spec.limits.drafts, 1.0)
     elif spec.layout == "disaggregated":
         lanes = [Lane(batcher(0), (0,), next_lane=1), Lane(ContinuousBatcher(spec.limits, seed + 1001), (1,))]
     else:

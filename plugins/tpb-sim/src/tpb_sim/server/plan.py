@@ -71,6 +71,16 @@ class Plan:
         self.emitted.append(emitted)
         self.kv.append(kv)
 
+    def drafting(self) -> Plan:
+        """What a draft model does before this step: the drafted positions of each decoding sequence, none of which comes out yet."""
+        draft = Plan()
+        for sequence, positions, held in zip(self.sequences, self.decode, self.kv, strict=True):
+            if positions > 1:
+                draft._append(sequence, 0, positions - 1, 0, held)
+                draft.decode_tokens += positions - 1
+                draft.kv_tokens += held
+        return draft
+
     @property
     def work(self) -> Work:
         """What the cost model needs to know."""

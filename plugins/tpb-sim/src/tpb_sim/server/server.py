@@ -19,7 +19,7 @@ TRANSFER, WAKE = -1, -2
 
 @dataclass(slots=True)
 class Lane:
-    """A batcher and the instances through which each of its plans passes in turn (several under pipeline parallelism)."""
+    """A batcher and the instances through which each of its plans passes in turn: stages of a pipeline, or a draft model and its target."""
 
     batcher: Batcher
     stages: tuple[int, ...]
@@ -71,6 +71,7 @@ class Server:
         self._events: list[tuple[int, int, int, int]] = []  # time, order, lane or TRANSFER or WAKE, instance
         self._transfers: deque[tuple[Sequence, int]] = deque()
         self._stamps_of: dict[int, Stamps] = {}
+        self._running: dict[int, Plan] = {}
         self._order = 0
         self.under_way = 0
 
@@ -103,13 +104,20 @@ class Server:
                 self._start(index, lane, lane.plan, now_ns)
 
     def _start(self, index: int, lane: Lane, plan: Plan, now_ns: int) -> None:
+        if self.world.places[lane.stages[lane.stage]].role == "draft":
+            plan = plan.drafting()
+            if not plan.sequences:  # nobody decodes: straight on to the target model
+                lane.stage += 1
+                return self._start(index, lane, lane.plan or plan, now_ns)
         instance = lane.stages[lane.stage]
         lane.running = self._busy[instance] = True
+        self._running[instance] = plan
         run = self.world.run_step(instance, now_ns, plan.work, self._shares[lane.stage])
         stamps = self._stamps_of[instance] = self._clerks[instance].stamp(now_ns, run.t1_ns)
         if self.world.recorder is not None:
             self.world.recorder.append(instance, run, stamps, plan, lane.stage == len(lane.stages) - 1)
         self._push(run.t1_ns, index, instance)
+        return None
 
     def _push(self, t_ns: int, lane: int, instance: int) -> None:
         heapq.heappush(self._events, (t_ns, self._order, lane, instance))
@@ -140,7 +148,7 @@ class Server:
         stamps = self._stamps_of[instance]
         t1_ns = stamps.t1_ns
         lane.running = self._busy[instance] = False
-        step = StepDone(instance, stamps.dispatch_ns, t1_ns, plan, last)
+        step = StepDone(instance, stamps.dispatch_ns, t1_ns, self._running.pop(instance), last)
         if not last:
             lane.stage += 1
             return step

@@ -104,6 +104,26 @@ class WindowAccount:
         sums["idle"] = Amount(np.array((trace.energy_j(ends) - trace.energy_j(starts)).sum()), np.array((ends - starts).sum() / 1e9))
         return {"total": total, **sums}
 
+    def node_phases(self, node: str, rule: str) -> dict[str, Amount] | None:
+        """Phases of a node at the outlet, where all instances share the same devices, so that at each instant one phase owns the host.
+
+        None for other nodes: what of a host that serves two instances at once belongs to whose phase is a matter of opinion.
+        """
+        devices = {place.devices for place in self.world.places}
+        if len(devices) != 1:
+            return None
+        supply, parts = self.world.supply, [self.phases(device, rule) for device in next(iter(devices))]
+        unused = [self.total(name) for name in self.world.devices if name.startswith(node + "/") and name not in next(iter(devices))]
+        if unused:
+            return None
+        return {
+            phase: Amount(
+                supply.factor * (sum(part[phase].joules for part in parts) + supply.host_w * parts[0][phase].seconds),
+                parts[0][phase].seconds,
+            )
+            for phase in ("prefill", "decode", "idle")
+        }
+
     def _idle(self, device: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         runs, _ = self._on(device)
         return idle_intervals(self.steps.t0_ns[runs], self.steps.t1_ns[runs], self.t0_ns, self.t1_ns)

@@ -114,6 +114,8 @@ def _phase_rows(world: World, account: WindowAccount, window: str, rule: str, ba
     for node in _nodes(world):
         row = _row(world, account, (window, node, "total", basis, rule), account.total(node), idle_w[node])
         yield row
+        for phase, amount in (account.node_phases(node, rule) or {}).items():
+            yield _row(world, account, (window, node, phase, basis, rule), amount, idle_w[node])
         if node in world.sensors:  # the coarsest measured domain gives the run's total
             sums["total"] = list(row[5:])
     for phase, (joules, seconds, as_metered) in sums.items():

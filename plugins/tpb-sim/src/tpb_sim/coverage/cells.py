@@ -1,0 +1,48 @@
+"""One stated cell a world: whose figure is held against the truth in continuous integration, chosen before any result was seen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Cell(NamedTuple):
+    """A figure of a method of an attributor in a world. `method` is a prefix: `steps` also holds for `steps/shapley`."""
+
+    world: str
+    attributor: str
+    method: str
+    figure: str
+
+
+CELLS = (
+    Cell("single_stream", "windowed", "windowed", "prefill"),
+    Cell("static_batch", "windowed", "windowed", "prefill"),
+    Cell("poisson_low", "steps", "steps/shapley", "prefill"),
+    Cell("poisson_middle", "steps", "steps/shapley", "decode"),
+    Cell("poisson_saturating", "steps", "steps/shapley", "prefill"),
+    Cell("long_context", "steps", "steps/shapley", "prefill"),
+    Cell("duty_cycle", "windowed", "windowed", "decode"),
+    Cell("poisson_duty_cycle", "totals", "totals", "total"),
+    Cell("average_1s", "totals", "totals", "total"),
+    Cell("node_1hz", "totals", "totals", "total"),
+    Cell("counter_reset", "totals", "totals", "total"),
+    Cell("counter_wrap", "totals", "totals", "total"),
+    Cell("gaps", "totals", "totals", "total"),
+    Cell("noisy", "windowed", "windowed", "prefill"),
+    Cell("two_gains", "steps", "steps/shapley", "decode"),
+    Cell("pipeline", "steps", "steps/shapley", "decode"),
+    Cell("disaggregated", "steps", "steps/shapley", "prefill"),
+    Cell("speculative", "steps", "steps/shapley", "decode"),
+    Cell("preemption", "steps", "steps/shapley", "prefill"),
+    Cell("asynchronous", "steps", "steps/shapley", "prefill"),
+    Cell("cancelled", "steps", "steps/shapley", "request"),
+    Cell("static_batch:roofline", "windowed", "windowed", "prefill"),
+    Cell("static_batch:warming", "windowed", "windowed", "decode"),
+    Cell("poisson_middle:roofline", "steps", "steps/shapley", "prefill"),
+    Cell("poisson_middle:attention", "steps", "steps/shapley", "prefill"),
+    Cell("poisson_middle:power_cap", "steps", "steps/shapley", "prefill"),
+    Cell("poisson_middle:experts", "steps", "steps/shapley", "decode"),
+    Cell("poisson_middle:warming", "steps", "steps/shapley", "decode"),
+    Cell("long_context:attention", "steps", "steps/shapley", "prefill"),
+)
+"""Worlds whose physics is the fitted one, and the five outside that family."""
