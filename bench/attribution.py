@@ -1,7 +1,7 @@
 """Time and memory of attribution: 1,000,000 samples and 100,000 steps with 64 members each (and 10,000 requests).
 
-    python bench/attribution.py                   totals and windowed: under 3 s and 600 MB
-    python bench/attribution.py --scale 10        how both grow
+python bench/attribution.py                   totals and windowed: under 3 s and 600 MB
+python bench/attribution.py --scale 10        how both grow
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def synthetic_run(steps: int, samples: int, *, mixed: bool) -> MemoryRun:
     begin, stop = np.minimum(batch, steps - 1), np.minimum(batch + BATCH_STEPS, steps) - 1
     table = {
         "step": np.arange(steps), "t0_ns": ns(t0), "t1_ns": ns(t1), "prefill_tokens": prefill.astype(np.int32),
-        "decode_tokens": decode.astype(np.int32), "kv_tokens": (kv * decode).astype(np.int64), "prefill_kv_tokens": np.zeros(steps, np.int64),
+        "decode_tokens": decode.astype(np.int32), "kv_tokens": (kv * decode).astype(np.int64),
+        "prefill_kv_tokens": np.zeros(steps, np.int64),
     }  # fmt: skip
     requests = {
         "request": np.arange(REQUESTS), "status": np.full(REQUESTS, "ok"), "submitted_ns": ns(t0[begin]), "finished_ns": ns(t1[stop]),

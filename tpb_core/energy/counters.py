@@ -48,7 +48,7 @@ def unwrap(t_s: Floats, value_j: Floats, *, wrap_j: float | None, max_power_w: f
     if can_wrap and (falls.any() or max_power_w):
         assert wrap_j is not None
         once = np.where(falls, step + wrap_j, step)
-        wrapped = falls & (once >= 0) & (once / gap_s <= limit_w)
+        wrapped = falls & (once >= 0) & (once / _since_last_change(t_s, step) <= limit_w)
         ambiguous = (~falls | wrapped) & ((once + wrap_j) / gap_s <= limit_w) if max_power_w else ambiguous
         step = np.where(wrapped, once, step)
     resets = falls & ~wrapped
@@ -71,6 +71,17 @@ def change_edges(t_s: Floats, energy_j: Floats, hole: npt.NDArray[np.bool_]) -> 
 def _plausible_power(step: Floats, gap_s: Floats, falls: npt.NDArray[np.bool_]) -> float:
     rising = ~falls & (step > 0)
     return PLAUSIBLE_FACTOR * float(np.max(step[rising] / gap_s[rising])) if rising.any() else 0.0
+
+
+def _since_last_change(t_s: Floats, step: Floats) -> Floats:
+    """For each increment, seconds in which it may have been counted: since the read before the last change.
+
+    A counter that refreshes more slowly than it is read shows several reads' energy at once.
+    """
+    index = np.arange(len(step))
+    changed = np.maximum.accumulate(np.where(step != 0, index, 0))
+    before = np.concatenate([[0], changed[:-1]])
+    return np.asarray(np.maximum(t_s[1:] - t_s[before], 1e-9))
 
 
 def _later(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:

@@ -17,6 +17,8 @@ LARGEST_SHARE = 8
 NEGLIGIBLE = 1e-9
 LEAST_BLOCK_REFRESHES = 5
 NEIGHBOURS = 2
+LEAST_FOR_STAMPS = 30
+LEAST_STAMP_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Errors:
 
 
 def error_covariances(
-    observations: Observations, rows: slice, residual: Floats, weights: Floats, ideal: Floats, power: Floats, smear: float, unknowns: int,
+    observations: Observations, rows: slice, residual: Floats, weights: Floats, ideal: Floats, power: Floats, unknowns: int,
     edges_s: tuple[float, float],
 ) -> Errors:  # fmt: skip
     """What sampling, reading noise and uncertain stamps do to energies that are `weights` (n x q, seconds) times the readings.
@@ -48,8 +50,9 @@ def error_covariances(
     noise = float(block_covariance((ideal[:, :1] * residual[:, None]), block)[0, 0]) / max(float(ideal[:, 0].sum()), 1e-9)
     if observations.increments:
         around = np.maximum((np.concatenate([power[:1], power]) + np.concatenate([power, power[-1:]])) / 2, 0.0)
-        stamps = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) * smear / np.sqrt(12)
-        covariances["edges"] = stamp_covariance(weights, observations.hi_s[rows] - observations.lo_s[rows], around, stamps)
+        stamps = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) / np.sqrt(12)
+        length = observations.hi_s[rows] - observations.lo_s[rows]
+        covariances["edges"] = stamp_covariance(weights, length, around, stamp_noise(residual, length, around, stamps))
     else:
         sigma = white_noise(residual, good)
         covariances["noise"] = share * sigma**2 * (weights[good].T @ weights[good])
@@ -106,12 +109,31 @@ def block_covariance(scores: Floats, length: int) -> Floats:
 
 
 def white_noise(residual: Floats, good: Bools) -> float:
-    """Upper estimate of the standard deviation of reading noise: from second differences, which slow power changes hardly enter."""
+    """Standard deviation of reading noise, watts: from the median of second differences, which slow and rare changes of power hardly enter.
+
+    Fast fluctuations of the power itself cannot be told from noise and count as such.
+    """
     if len(residual) < 5:
         return 0.0
     usable = good[2:] & good[1:-1] & good[:-2]
     second = (residual[2:] - 2 * residual[1:-1] + residual[:-2])[usable]
-    return float(np.sqrt(np.mean(second**2) / 6)) if len(second) else 0.0
+    return float(np.median(np.abs(second)) / 0.6745 / np.sqrt(6)) if len(second) else 0.0
+
+
+def stamp_noise(residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Floats) -> Floats:
+    """Standard uncertainty in seconds of each edge of increments, from how neighbouring increments make up for each other.
+
+    An edge moved by e takes P·e from one increment and gives it to the next: the lag-one autocovariance of the energies left over is
+    -(P·u)². At most what is known of the stamps beforehand (`stamp_u_s`), which also stands where there are few increments.
+    """
+    if len(residual) < LEAST_FOR_STAMPS:
+        return stamp_u_s
+    left_over = residual * length_s
+    variance = float(np.mean(left_over**2))
+    together = float(np.mean(left_over[1:] * left_over[:-1]))
+    seen = max(-together, 0.0) + 2 * variance / float(np.sqrt(len(residual)))
+    found = float(np.sqrt(seen)) / max(float(np.mean(np.abs(power))), 1e-12)
+    return np.asarray(np.clip(found, LEAST_STAMP_SHARE * stamp_u_s, stamp_u_s))
 
 
 def stamp_covariance(weights: Floats, length_s: Floats, power_w: Floats, stamp_u_s: Floats) -> Floats:

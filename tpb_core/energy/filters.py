@@ -18,9 +18,9 @@ JITTER_MATTERS = 0.02
 
 
 class Columns:
-    """The indicator columns of a window: each state inside it, and busy and idle time outside it.
+    """The indicator columns of a window: each state inside it, and busy and idle time before and after it.
 
-    `names` are `("in", state)`, `("out", busy)` and `("drift", state)`: the place within a run of that state, centred, because decode draws
+    `names` are `("in", state)`, `("before", busy)`, `("after", busy)` and `("drift", state)`: the place within a run of that state, centred, because decode draws
     more (or less) as contexts grow. `durations_s` are seconds of each column inside the window (0 for all but `in`).
     """
 
@@ -42,7 +42,8 @@ class Columns:
         inside = (middle >= t0_s) & (middle < t1_s)
         length = np.diff(points)
         masks: list[tuple[tuple[str, int], npt.NDArray[np.bool_]]] = [(("in", int(s)), inside & (here == s)) for s in State]
-        masks += [(("out", 1), ~inside & (here != State.IDLE)), (("out", 0), ~inside & (here == State.IDLE))]
+        for side, outside in (("before", middle < t0_s), ("after", middle >= t1_s)):
+            masks += [((side, 1), outside & (here != State.IDLE)), ((side, 0), outside & (here == State.IDLE))]
         weights = [(name, mask.astype(np.float64)) for name, mask in masks if length[mask].sum() > 0]
         drift = _position(here, middle, points, inside & (here == State.DECODE))
         if drift is not None:

@@ -137,7 +137,7 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
     keep = [0, *(1 + j for j in inside)]
     ideal = np.column_stack([overlap, *(overlap * design[:, j] for j in inside)])
     edges = (window.t0_s + shift, window.t1_s + shift)
-    errors = error_covariances(observations, rows, residual, weights[:, keep], ideal, window.power, max(smear, 0.2), size + extra, edges)
+    errors = error_covariances(observations, rows, residual, weights[:, keep], ideal, window.power, size + extra, edges)
     gain = into @ inverse
     prior_cov = gain[:, :size] @ np.diag(1 / width[:size] ** 2) @ gain[:, :size].T
     errors.covariances["prior"] = prior_cov[np.ix_(keep, keep)]
