@@ -17,8 +17,9 @@ from tpb_core.testing.engine_fixtures import EngineFixtures
 from tpb_core.testing.engine_session import EngineSession, engine_class
 from tpb_core.testing.recording_sink import RecordingSink
 
-REPEATS = 5
-FALLS = 0.25
+REPEATS = 3
+ATTEMPTS = 4
+FALLS = 0.5
 """A repeated prompt whose first token comes in less than this share of the time was not computed again."""
 
 
@@ -37,13 +38,17 @@ class EngineLifetime(EngineFixtures):
             ways.append(session.stream)
         for way in ways:
             self._first_token_ns(session, way, 0)
-            fresh_ns, repeated_ns = [], []
-            for repeat in range(1, REPEATS + 1):
-                fresh_ns.append(self._first_token_ns(session, way, 3 * repeat))
-                repeated_ns.append(self._first_token_ns(session, way, 3 * repeat))
-            # the quickest of each: what else the machine does only makes a prompt slower
-            told = f"first tokens of repeated prompts after {repeated_ns} ns, of new ones after {fresh_ns} ns"
-            assert min(repeated_ns) >= FALLS * min(fresh_ns), told
+            told = []
+            for attempt in range(ATTEMPTS):  # a cache shows each time; a busy machine does not
+                words = [attempt * REPEATS + repeat for repeat in range(1, REPEATS + 1)]
+                pairs = [(self._first_token_ns(session, way, word), self._first_token_ns(session, way, word)) for word in words]
+                told.append(
+                    f"new prompts got their first token after {[new for new, _ in pairs]} ns, again after {[again for _, again in pairs]} ns"
+                )
+                if min(again for _, again in pairs) >= FALLS * min(new for new, _ in pairs):
+                    break
+            else:
+                pytest.fail("repeated prompts get their first token too soon: " + "; ".join(told))
 
     def _first_token_ns(self, session: EngineSession, way: Callable[[Sequence[Request], RecordingSink], None], first_word: int) -> int:
         """Run one long prompt, see that all of it was computed, and return the time to its first token (0 where it is not known)."""

@@ -72,3 +72,10 @@ def effective_options(model: Any, config: ModelOptions) -> dict[str, Any]:
 def devices_in_use(model: Any) -> list[str]:
     """Torch devices that hold weights, in order, for example `["cuda:0", "cuda:1"]`."""
     return sorted({str(parameter.device) for parameter in model.parameters()})
+
+
+def transformers_version() -> str:
+    """Version of transformers."""
+    import transformers
+
+    return str(transformers.__version__)

@@ -121,7 +121,11 @@ class StaticBatches:
         from transformers.generation import LogitsProcessorList, StoppingCriteriaList
 
         beams = shared.beam_width > 1
-        settings: dict[str, Any] = {"max_new_tokens": max(row.limit_tokens for row in rows), "pad_token_id": self.special.padding}
+        settings: dict[str, Any] = {
+            "max_new_tokens": max(row.limit_tokens for row in rows),
+            "pad_token_id": self.special.padding,
+            "num_beams": 1,
+        }
         if (beams or self.assisted) and not accepted[0].sampling.exact_output_length:
             settings["eos_token_id"] = sorted(self.special.end)  # these two crop at the end token themselves
         processors = LogitsProcessorList()

@@ -1,0 +1,5 @@
+"""The other processes of tensor parallelism."""
+
+
+class Ranks:
+    """Placeholder."""
