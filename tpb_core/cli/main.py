@@ -12,6 +12,7 @@ import sys
 from tpb_core.api.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, BadInput, TpbError
 
 COMMANDS = {
+    "measure": "every meter around any program: `tpb measure -- COMMAND ...`",
     "doctor": "which engines and meters work here, which do not, why, and what to type",
     "plugins": "what is installed: `list`, `show NAME`",
     "sql": "ask the database of results; alone, an interactive shell",

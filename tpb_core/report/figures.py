@@ -52,10 +52,11 @@ def energy_figures(facts: RunFacts) -> Iterator[Figure]:
     peak = f"peak power, {total['peak_averaging_ms']:g} ms mean" if total["peak_averaging_ms"] is not None else "peak power"
     if total["peak_w"] is not None:
         yield _figure(peak, "W", total, total["peak_w"], 3)
-    yield _with_ci("J per output token", "J", total, "j_per_output_token", "ci_low", "ci_high")
-    yield _with_ci("J per request", "J", total, "j_per_request", "j_per_request_ci_low", "j_per_request_ci_high")
-    scale = _joules_ci(total)
-    yield _with_ci("energy", "J", {**total, **scale}, "joules", "_low", "_high")
+    if not facts.observed or total["output_tokens"]:
+        yield _with_ci("J per output token", "J", total, "j_per_output_token", "ci_low", "ci_high")
+        yield _with_ci("J per request", "J", total, "j_per_request", "j_per_request_ci_low", "j_per_request_ci_high")
+    whole = facts.balance or {"ci_low_j": None, "ci_high_j": None}
+    yield _with_ci("energy", "J", {**total, "_low": whole["ci_low_j"], "_high": whole["ci_high_j"]}, "joules", "_low", "_high")
     for phase in ("prefill", "decode", "idle", "unattributed"):
         row = facts.phase(phase)
         if row is not None and not (phase in ("idle", "unattributed") and row["joules"] in (0, None)):
@@ -80,13 +81,6 @@ def _with_ci(title: str, unit: str, row: Row, value: str, low: str, high: str) -
 
 def _missing(title: str, row: Row) -> Figure:
     return Figure(title, MISSING, scope=row["scope"] or "", method=f"not measured: {row['reason'] or 'unknown'}")
-
-
-def _joules_ci(total: Row) -> Row:
-    """The interval of the energy from that of J per output token, which is the same but for a count."""
-    if total["joules"] is None or total["ci_low"] is None or not total["output_tokens"]:
-        return {"_low": None, "_high": None}
-    return {"_low": total["ci_low"] * total["output_tokens"], "_high": total["ci_high"] * total["output_tokens"]}
 
 
 def _latency(title: str, values: list[float | None], unit: str) -> Figure:

@@ -23,6 +23,8 @@ class RunFacts:
     manifest: Row
     results: list[Row]
     phases: list[Row]
+    balance: Row | None
+    """The row of `energy_balance` for the total."""
     validity: list[Row]
     events: list[Row]
     requests: list[Row]
@@ -35,6 +37,7 @@ class RunFacts:
             read_manifest(bundle),
             [row for row in results_of(bundle) if row["window"] == "measure"],
             [row for row in results_of(bundle, "phases") if row["window"] == "measure"],
+            next((row for row in results_of(bundle, "energy_balance") if row["window"] == "measure" and row["domain"] == "total"), None),
             _rows(bundle, "validity"),
             _rows(bundle, "events"),
             [row for row in _rows(bundle, "requests") if row["role"] != "warmup"],
@@ -53,6 +56,11 @@ class RunFacts:
     def measured(self) -> bool:
         """Whether a sensor gave any energy; estimates do not count."""
         return any(c["kind"] in LEDGER_KINDS and c["evidence"] != "estimated" for c in self.manifest["channels"])
+
+    @property
+    def observed(self) -> bool:
+        """Whether something was only watched, without requests of ours."""
+        return bool(self.manifest["load"].get("shape") == "observed")
 
     @property
     def unavailable(self) -> list[Row]:

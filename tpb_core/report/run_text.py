@@ -36,17 +36,24 @@ _SIZES = ("batch_size", "concurrency", "rate", "max_concurrency")
 def without_sensor(facts: RunFacts) -> Iterator[str]:
     """The way out, and the estimate as a range."""
     yield "The way out:"
+    silent = [missing for missing in facts.unavailable if missing["reason"] == "not_configured"]
     for missing in facts.unavailable:
-        yield f"  {missing['meter']}: {missing['what']}"
-        if missing["fix"]:
-            yield from (f"      {line}" for line in str(missing["fix"]).splitlines())
+        if missing not in silent:
+            yield f"  {missing['meter']}: {missing['what']}"
+            yield from (f"      {line}" for line in str(missing["fix"] or "").splitlines())
+    if silent:
+        yield f"  meters that must be told where to look: {', '.join(missing['meter'] for missing in silent)}"
     yield "  every meter and what it needs:  tpb doctor"
     total = facts.result()
+    whole = facts.balance
     watts = _span_watts(facts.manifest["channels"])
-    if total is None or total["ci_low"] is None or total["evidence"] != "estimated":
+    if total is None or whole is None or whole["ci_low_j"] is None or whole["evidence"] != "estimated" or whole["total_j"] is not None:
         return
     yield ""
-    yield f"Estimated, not measured: {span(total['ci_low'], total['ci_high'])} J per output token{watts}."
+    if total["ci_low"] is not None:
+        yield f"Estimated, not measured: {span(total['ci_low'], total['ci_high'])} J per output token{watts}."
+    else:
+        yield f"Estimated, not measured: {span(whole['ci_low_j'], whole['ci_high_j'])} J{watts}."
     shares = [(phase, facts.phase(phase)) for phase in ("prefill", "decode")]
     ranges = [
         f"{phase} {span(row['ci_low_j'], row['ci_high_j'])} J" for phase, row in shares if row is not None and row["ci_low_j"] is not None
@@ -81,6 +88,6 @@ def remarks(facts: RunFacts) -> Iterator[str]:
 
 def ungraded(facts: RunFacts) -> str | None:
     """A quick look is no figure to publish, and says so."""
-    if facts.manifest["choices"].get("experiment"):
+    if facts.observed or facts.manifest["choices"].get("experiment"):
         return None
     return "Ungraded: a quick look, one short run. Figures to publish:  tpb +experiment=publish"

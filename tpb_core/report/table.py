@@ -31,7 +31,8 @@ def _print_one(bundle: Path, console: Console) -> None:
     columns = Hooks.of_installed_plugins().report_columns(bundle)
     console.print()
     console.print(Text(headline(facts), style="bold"))
-    console.print(_figures_table(list(performance_figures(facts)), columns))
+    if not facts.observed:
+        console.print(_figures_table(list(performance_figures(facts)), columns))
     if facts.measured:
         console.print(_figures_table(list(energy_figures(facts)), columns))
     else:

@@ -9,11 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import platformdirs
-
 from tpb_core import drivers
 from tpb_core.api.clock import Clock
-from tpb_core.api.errors import BadInput, MeasurementFailed
+from tpb_core.api.errors import MeasurementFailed
 from tpb_core.config.schema import Point
 from tpb_core.run.clock import RealClock, VirtualClock
 from tpb_core.run.engine_client import EngineClient
@@ -90,26 +88,5 @@ class EngineShelf:
             return LocalTransport(clock)
         assert isinstance(clock, RealClock)
         return ProcessTransport(
-            engine_interpreter(point.engine.get("python")), bundle / "worker.log", clock, self.interruption, dict(os.environ)
+            point.engine.get("python") or sys.executable, bundle / "worker.log", clock, self.interruption, dict(os.environ)
         )
-
-
-def engine_interpreter(python: str | None) -> str:
-    """The interpreter behind `engine.python`: a path, the name of an environment made by `tpb env create`, or this one for None."""
-    if python is None:
-        return sys.executable
-    named = environments_folder() / python / "bin" / "python"
-    if os.sep not in python and named.exists():
-        return str(named)
-    if not Path(python).exists():
-        known = sorted(path.name for path in environments_folder().glob("*/") if (path / "bin" / "python").exists())
-        raise BadInput(
-            f"engine.python={python}: no such interpreter, and no environment of that name",
-            f"Environments: {', '.join(known) or 'none'}. Make one:  tpb env create {Path(python).name}",
-        )
-    return str(Path(python).absolute())
-
-
-def environments_folder() -> Path:
-    """Where `tpb env create` puts environments."""
-    return Path(platformdirs.user_data_dir("tpb")) / "envs"

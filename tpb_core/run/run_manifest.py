@@ -74,6 +74,13 @@ class RunManifest:
         """Whether any channel gives energy that is not merely estimated."""
         return any(c["kind"] in LEDGER_KINDS and c["evidence"] != "estimated" for c in self.document["channels"])
 
+    def observed(self, description: dict[str, Any]) -> None:
+        """A run without an engine of ours: what is watched stands in its place, and no load and no configuration of one is claimed."""
+        self.document["engine"] = description
+        self.document["load"] = {"shape": "observed", "parameters": {}, "seed": None, "output_length": None}
+        self.document["choices"] = {key: value for key, value in self.document["choices"].items() if key.startswith("meter")}
+        self.document["plugins"] = []
+
     def engine_loaded(self, description: dict[str, Any]) -> None:
         """What was loaded; its step log goes to the top level."""
         engine = dict(description)

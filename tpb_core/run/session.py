@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,11 @@ from tpb_core.config.schema import Point
 from tpb_core.hooks import Hooks
 from tpb_core.run.attribution import AttributionReport, attribute_bundle
 from tpb_core.run.engine_shelf import EngineShelf
+from tpb_core.run.interruption import Interruption
 from tpb_core.run.measurement import Measurement, check_load
+from tpb_core.run.observation import Observation, Subject
 from tpb_core.run.progress import Progress, Silent
+from tpb_core.run.stages import Stages
 from tpb_core.store.finish import finish_bundle
 from tpb_core.store.manifest import new_run_id
 
@@ -45,50 +49,73 @@ def run_point(
     clock = shelf.clock_for(point)
     run_id = new_run_id()
     bundle = _make_folder(Path(point.out.dir), run_id)
-    hooks = Hooks.of_installed_plugins()
-    hooks.run_started(point)
-    lone_study = {"study_id": run_id, "point": point.point, "arm": "0", "repeat": 0, "order": 0}
-    measurement = Measurement(point, bundle, run_id, study or lone_study, progress, shelf, clock)
-    hooks.report_fault = lambda fault: measurement.note_event(EventCode.HOOK_FAILED, fault.what)
-    status, error = _measure(measurement)
+    measurement = Measurement(point, bundle, run_id, study or lone_study(run_id, point), progress, shelf, clock)
+    return _carry_out(measurement, progress)
+
+
+def observe(point: Point, subject: Subject, *, slice_s: float | None = None, progress: Progress | None = None) -> RunResult:
+    """Measure a program or a server that is only watched, with the meters of `point`; its engine and load are not used.
+
+    Results, refusals and errors as in `run_point`.
+    """
+    progress = progress or Silent()
+    run_id = new_run_id()
+    bundle = _make_folder(Path(point.out.dir), run_id)
+    with Interruption() as interruption:
+        observation = Observation(point, bundle, run_id, subject, progress, interruption, slice_s)
+        return _carry_out(observation, progress)
+
+
+def lone_study(run_id: str, point: Point) -> dict[str, Any]:
+    """The manifest key `study` of a run that belongs to none."""
+    return {"study_id": run_id, "point": point.point, "arm": "0", "repeat": 0, "order": 0}
+
+
+def _carry_out(stages: Stages, progress: Progress) -> RunResult:
+    hooks = Hooks.of_installed_plugins(lambda fault: stages.note_event(EventCode.HOOK_FAILED, fault.what))
+    hooks.run_started(stages.point)
+    status, error = _measure(stages)
     if status == "discarded":
-        _remove(bundle)
+        shutil.rmtree(stages.bundle, ignore_errors=True)
         assert error is not None
         raise error
-    finish_bundle(bundle, status=status, status_reason=_reason(error))
-    if status == "complete":
-        hooks.bundle_complete(bundle)
-    progress.window("attribution")
+    hooks.report_fault = lambda fault: progress.note("\n".join(fault.lines()))
     report = AttributionReport()
     try:
-        report = attribute_bundle(bundle, point.attributors)
+        finish_bundle(stages.bundle, status=status, status_reason=_reason(error))
+    except OSError as full:
+        return RunResult(stages.bundle, stages.run_id, "running", error or _cannot_write(full), report)
+    if status == "complete":
+        hooks.bundle_complete(stages.bundle)
+    progress.window("attribution")
+    try:
+        report = attribute_bundle(stages.bundle, stages.point.attributors)
     except TpbError as fault:
         error = error or fault
-    hooks.run_finished(bundle)
-    return RunResult(bundle, run_id, status, error, report)
+    except OSError as full:
+        error = error or _cannot_write(full)
+    hooks.run_finished(stages.bundle)
+    return RunResult(stages.bundle, stages.run_id, status, error, report)
 
 
-def _measure(measurement: Measurement) -> tuple[str, TpbError | None]:
+def _measure(stages: Stages) -> tuple[str, TpbError | None]:
     """Run the measurement to its end, good or bad; returns the status of the bundle and what went wrong."""
     error: TpbError | None = None
     try:
-        measurement.run()
+        stages.run()
     except (BadInput, Refused) as wrong:
         error = wrong
-        if not measurement.measuring:
-            measurement.abandon()
+        if not stages.measuring:
+            stages.abandon(wrong)
             return "discarded", error
     except TpbError as wrong:
         error = wrong
     except OSError as wrong:
-        error = MeasurementFailed(
-            f"the results cannot be written: {wrong.strerror or wrong}",
-            "Free some space or move the results with out.dir=; what was written is kept.",
-        )
+        error = _cannot_write(wrong)
     except KeyboardInterrupt:
         error = Interrupted("interrupted twice", "What reached the disk is kept.")
-    status = "complete" if error is None else "partial" if measurement.measuring or isinstance(error, Interrupted) else "failed"
-    measurement.end(error)
+    status = "complete" if error is None else "partial" if stages.measuring or isinstance(error, Interrupted) else "failed"
+    stages.end(error)
     return status, error
 
 
@@ -105,10 +132,9 @@ def _make_folder(out: Path, run_id: str) -> Path:
     return bundle
 
 
-def _remove(bundle: Path) -> None:
-    import shutil
-
-    shutil.rmtree(bundle, ignore_errors=True)
+def _cannot_write(error: OSError) -> MeasurementFailed:
+    fix = "Free some space or move the results with out.dir=; what was written is kept, and `tpb ingest` finishes it."
+    return MeasurementFailed(f"the results cannot be written: {error.strerror or error}", fix)
 
 
 def _reason(error: TpbError | None) -> str | None:

@@ -1,0 +1,42 @@
+"""What `measure` and `attach` share: compose the meters, watch, put into the database, print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tpb_core.api.errors import EXIT_DONE, TpbError
+
+if TYPE_CHECKING:
+    from tpb_core.run.observation import Subject
+
+_DATABASE_WAIT_S = 10.0
+_WIDTH_OF_FILES = 150
+
+
+def observe_and_print(words: list[str], subject: Subject, slice_s: float | None) -> int:
+    """Watch a subject with the meters that the words choose; returns the exit code."""
+    from rich.console import Console
+
+    from tpb_core.config.compose import compose
+    from tpb_core.report.table import print_run
+    from tpb_core.run.output_folder import check_output_folder
+    from tpb_core.run.session import observe
+    from tpb_core.store.database import ingest
+
+    point = compose(words)
+    check_output_folder(Path(point.out.dir))
+    result = observe(point, subject, slice_s=slice_s)
+    database: Path | None = Path(point.out.database) if point.out.database is not None else Path(point.out.dir) / "tpb.duckdb"
+    try:
+        assert database is not None
+        ingest([result.bundle], database, wait_s=_DATABASE_WAIT_S)
+    except TpbError as error:
+        print("\n".join([*error.lines(), f"The bundle is complete. Later:  tpb ingest {result.bundle}"]), file=sys.stderr)
+        database = None
+    print_run([result.bundle], Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES), database)
+    if result.error is not None:
+        print("\n".join(result.error.lines()), file=sys.stderr)
+        return result.error.exit_code
+    return EXIT_DONE

@@ -1,0 +1,76 @@
+"""Watch something that is not under our load: a program that we start, or a server that others use. Meters only, no requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from tpb_core.api.errors import TpbError
+from tpb_core.api.units import NS_PER_S
+from tpb_core.config.schema import Point
+from tpb_core.run.clock import RealClock
+from tpb_core.run.interruption import Interruption
+from tpb_core.run.progress import Progress
+from tpb_core.run.stages import Stages
+
+
+class Subject(Protocol):
+    """What is watched. Used by the session's thread."""
+
+    def describe(self) -> dict[str, Any]:
+        """The manifest key `engine`: `name` and whatever else is known."""
+
+    def start(self) -> list[int]:
+        """Begin; returns the process ids that belong to it. Raises `BadInput` where it cannot be started."""
+
+    def ended(self, run_s: float) -> bool:
+        """Whether the measurement is over, `run_s` seconds after its beginning."""
+
+    def close(self) -> dict[str, Any] | None:
+        """Give back what `start` took. Idempotent."""
+
+
+class Observation(Stages):
+    """The window `measure` around the subject, cut into slices `measure/0`, `measure/1`, ... where asked; idle windows around it."""
+
+    def __init__(
+        self,
+        point: Point,
+        bundle: Path,
+        run_id: str,
+        subject: Subject,
+        progress: Progress,
+        interruption: Interruption,
+        slice_s: float | None,
+    ) -> None:
+        study = {"study_id": run_id, "point": point.point, "arm": "0", "repeat": 0, "order": 0}
+        super().__init__(point, bundle, run_id, study, progress, interruption, RealClock())
+        self._manifest.observed(subject.describe())
+        self._subject = subject
+        self._slice_ns = None if slice_s is None else round(slice_s * NS_PER_S)
+
+    def run(self) -> None:
+        """Meters, idle, the subject, idle."""
+        self._manifest.write()
+        sampler = self._start_meters()
+        idle_s = self.point.run.idle_bare_s if self._manifest.has_sensor() else 0.0
+        if idle_s > 0:
+            self._idle("idle_bare", idle_s)
+        self._enter("measure")
+        begin_ns = self._clock.now_ns()
+        sampler.engine_started(self._subject.start())
+        self.measuring = True
+        slice_begin_ns, slices = begin_ns, 0
+        while True:
+            now_ns = self._clock.now_ns()
+            over = self._subject.ended((now_ns - begin_ns) / NS_PER_S)
+            if self._slice_ns is not None and (now_ns - slice_begin_ns >= self._slice_ns or (over and slices)):
+                self._recorder.window(f"measure/{slices}", slice_begin_ns, now_ns)
+                slice_begin_ns, slices = now_ns, slices + 1
+            if over:
+                break
+            self._wait_until(now_ns + NS_PER_S // 50)
+        self._leave("measure", now_ns)
+
+    def _close_subject(self, error: TpbError | None) -> dict[str, Any] | None:
+        return self._subject.close()
