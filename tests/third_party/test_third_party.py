@@ -56,7 +56,7 @@ def test_it_runs_from_end_to_end(environment: Path, tmp_path: Path) -> None:
     manifest = json.loads(bundle.read_text())
     assert manifest["status"] == "complete"
     assert {row["distribution"] for row in manifest["plugins"]} == {"tpb-acme"}
-    assert (bundle.parent / "x_acme.txt").exists()
+    assert (bundle.parent / "x_acme.txt").read_text() == f"points seen by acme: {manifest['study']['point']}\n"
     query = 'select round(e.joules / ((w.t1_ns - w.t0_ns) / 1e9), 6) as watts from energy e join windows w using (run_id, "window")'
     asked = call(tpb, "sql", f"{query} where e.phase = 'total' and e.\"window\" = 'measure'", "--format", "csv", folder=tmp_path)
     assert asked.returncode == 0, asked.stderr

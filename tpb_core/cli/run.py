@@ -52,31 +52,41 @@ def _measure(plan: Plan, *, wait: bool) -> int:
     from rich.console import Console
 
     from tpb_core.cli.progress_bar import ProgressBar
+    from tpb_core.report.table import print_run
     from tpb_core.run.study import run_study
 
     with ProgressBar(Console(stderr=True)) as progress:
         outcome = run_study(plan, progress, wait=wait)
+    not_ingested = EXIT_DONE
     if outcome.bundles:
-        from tpb_core.report.table import print_run
-
-        database = _put_into_database(plan, outcome)
-        width = None if sys.stdout.isatty() else _WIDTH_OF_FILES
-        print_run(outcome.bundles, Console(width=width), database)
-    return _exit_code(plan, outcome)
+        database = _database(plan)
+        not_ingested = _put_into_database(outcome, database)
+        print_run(outcome.bundles, Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES), database)
+    return _exit_code(plan, outcome) or not_ingested
 
 
-def _put_into_database(plan: Plan, outcome: StudyOutcome) -> Path | None:
-    """After the study, because the database has one writer at a time. A database that is locked is a notice: the bundles are complete."""
+def _database(plan: Plan) -> Path:
+    out = plan.slots[0].point.out
+    return Path(out.database) if out.database is not None else Path(out.dir) / "tpb.duckdb"
+
+
+def _put_into_database(outcome: StudyOutcome, database: Path) -> int:
+    """After the study, because the database has one writer at a time. Returns an exit code.
+
+    A database that is locked is no failure: the bundles are complete and wait. One that cannot be used, or a bundle that it refuses, is.
+    """
+    from tpb_core.store.connection import DatabaseLocked
     from tpb_core.store.database import ingest
 
-    out = plan.slots[0].point.out
-    database = Path(out.database) if out.database is not None else Path(out.dir) / "tpb.duckdb"
     try:
-        ingest(outcome.bundles, database, wait_s=_DATABASE_WAIT_S)
-        return database
+        report = ingest(outcome.bundles, database, wait_s=_DATABASE_WAIT_S)
     except TpbError as error:
-        print("\n".join([*error.lines(), f"The bundles are complete. Later:  tpb ingest {out.dir}"]), file=sys.stderr)
-        return None
+        folder = outcome.bundles[0].parent
+        print("\n".join([*error.lines(), f"The bundles are kept. Put them in later:  tpb ingest {folder}"]), file=sys.stderr)
+        return EXIT_DONE if isinstance(error, DatabaseLocked) else error.exit_code
+    for bundle, refusal in report.refused.items():
+        print(f"{bundle}: not put into the database: " + "\n".join(refusal.lines()), file=sys.stderr)
+    return next((refusal.exit_code for refusal in report.refused.values()), EXIT_DONE)
 
 
 def _exit_code(plan: Plan, outcome: StudyOutcome) -> int:
