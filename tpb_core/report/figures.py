@@ -49,7 +49,7 @@ def energy_figures(facts: RunFacts) -> Iterator[Figure]:
     if total is None:
         return
     yield _figure("mean power", "W", total, total["mean_w"], 3)
-    peak = f"peak power, {total['peak_averaging_ms']:g} ms mean" if total["peak_averaging_ms"] is not None else "peak power"
+    peak = f"peak power, {total['peak_averaging_ms']:.3g} ms mean" if total["peak_averaging_ms"] is not None else "peak power"
     if total["peak_w"] is not None:
         yield _figure(peak, "W", total, total["peak_w"], 3)
     if not facts.observed or total["output_tokens"]:
@@ -75,6 +75,8 @@ def _figure(title: str, unit: str, row: Row, value: float | None, digits: int) -
 def _with_ci(title: str, unit: str, row: Row, value: str, low: str, high: str) -> Figure:
     if row[value] is None:
         return _missing(title, row)
+    if row["evidence"] == "estimated":  # how wrong a declared power model is, nobody knows
+        return Figure(title, significant(row[value], 2), unit, "unknown", row["scope"], row["evidence"], row["method"] or "")
     shown, interval = with_interval(row[value], row[low], row[high])
     return Figure(title, shown, unit, interval, row["scope"], row["evidence"] or "", row["method"] or "")
 

@@ -14,7 +14,7 @@ NOT_MEASURED = "ENERGY NOT MEASURED: no power sensor is readable here"
 def headline(facts: RunFacts) -> str:
     """Engine, model, load, and how the run ended, in one line."""
     engine, load = facts.manifest["engine"], facts.manifest["load"]
-    model = (engine.get("model") or {}).get("name") or "model unknown"
+    model = " ".join(str((engine.get("model") or {}).get("name") or "model unknown").split())[:80]
     size = next((f"{key.replace('_', ' ')} {value}" for key, value in load["parameters"].items() if key in _SIZES), "")
     parts = [
         f"{engine['name']} {engine.get('version') or ''}".strip(),

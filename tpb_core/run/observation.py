@@ -20,14 +20,17 @@ class Subject(Protocol):
     def describe(self) -> dict[str, Any]:
         """The manifest key `engine`: `name` and whatever else is known."""
 
-    def start(self) -> list[int]:
-        """Begin; returns the process ids that belong to it. Raises `BadInput` where it cannot be started."""
+    def prepare(self) -> list[int]:
+        """Get ready to begin; returns the process ids that belong to it. Raises `BadInput` where it cannot be started."""
+
+    def begin(self) -> None:
+        """Begin: the window is open."""
 
     def ended(self, run_s: float) -> bool:
         """Whether the measurement is over, `run_s` seconds after its beginning."""
 
     def close(self) -> dict[str, Any] | None:
-        """Give back what `start` took. Idempotent."""
+        """Give back what `prepare` took. Idempotent."""
 
 
 class Observation(Stages):
@@ -56,10 +59,12 @@ class Observation(Stages):
         idle_s = self.point.run.idle_bare_s if self._manifest.has_sensor() else 0.0
         if idle_s > 0:
             self._idle("idle_bare", idle_s)
+        sampler.engine_started(self._subject.prepare())
+        self._wait_until(self._clock.now_ns() + NS_PER_S // 4)  # meters that look at processes have read them once
+        self.measuring = True
         self._enter("measure")
         begin_ns = self._clock.now_ns()
-        sampler.engine_started(self._subject.start())
-        self.measuring = True
+        self._subject.begin()
         slice_begin_ns, slices = begin_ns, 0
         while True:
             now_ns = self._clock.now_ns()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shlex
+import shutil
 import subprocess
 from collections.abc import Sequence
 from typing import Any
 
 from tpb_core.api.errors import BadInput
+
+_GATE = 'read -r _ <&"$0"; eval "exec $0<&-"; exec "$@"'
+"""A shell that waits for a line before it becomes the program: its process is known, and idle, before the window opens."""
 
 
 class Program:
@@ -17,6 +22,7 @@ class Program:
     def __init__(self, command: Sequence[str]) -> None:
         self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
+        self._gate_fd = -1
 
     @property
     def exit_code(self) -> int | None:
@@ -27,13 +33,24 @@ class Program:
         """The command stands where a run of ours has its engine."""
         return {"name": "command", "model": {"name": shlex.join(self._command)}, "requested": {}, "effective": {}, "instances": []}
 
-    def start(self) -> list[int]:
-        """Start it. Raises `BadInput` where there is no such program."""
-        try:
-            self._process = subprocess.Popen(self._command)
-        except OSError as error:
-            raise BadInput(f"{self._command[0]}: {error.strerror}", "Type the program as in a shell, after --") from error
+    def prepare(self) -> list[int]:
+        """Start its process, which waits. Raises `BadInput` where there is no such program."""
+        if shutil.which(self._command[0]) is None:
+            raise BadInput(f"{self._command[0]}: no such program", "Type the program as in a shell, after --")
+        read_fd, self._gate_fd = os.pipe()
+        self._process = subprocess.Popen(["/bin/sh", "-c", _GATE, str(read_fd), *self._command], pass_fds=[read_fd])
+        os.close(read_fd)
         return [self._process.pid]
+
+    def begin(self) -> None:
+        """Let it run."""
+        os.write(self._gate_fd, b"\n")
+        self._close_gate()
+
+    def _close_gate(self) -> None:
+        if self._gate_fd >= 0:
+            os.close(self._gate_fd)
+            self._gate_fd = -1
 
     def ended(self, run_s: float) -> bool:
         """Whether it has ended."""
@@ -46,6 +63,7 @@ class Program:
             return None
         if self._process.poll() is None:
             self._process.terminate()
+            self._close_gate()
             try:
                 self._process.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -65,9 +83,12 @@ class Duration:
         """As given."""
         return self._description
 
-    def start(self) -> list[int]:
+    def prepare(self) -> list[int]:
         """Nothing to start."""
         return []
+
+    def begin(self) -> None:
+        """It runs already."""
 
     def ended(self, run_s: float) -> bool:
         """When the time is over."""
