@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from tpb_core.energy.filters import Columns
+from tpb_core.energy.columns import Columns
 from tpb_core.energy.observations import Observations
 
 Floats = npt.NDArray[np.float64]

@@ -6,6 +6,7 @@ cells plus what the fitted model says was smeared over its edges. Phases are coe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from tpb_core.energy.alignment import Alignment, Timing, align
 from tpb_core.energy.covariance import error_covariances
-from tpb_core.energy.filters import Columns
+from tpb_core.energy.columns import Columns
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.timeline import State, Timeline
 
@@ -43,6 +44,7 @@ class Fit:
     noise_j2_per_s: float
     dof: float
     n: int
+    alignment: Alignment
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,19 @@ class FitWindow:
         return self.observations.overlap_s(self.t0_s + shift_s, self.t1_s + shift_s, self.rows)
 
 
-def fit_window(observations: Observations, timeline: Timeline, t0_s: float, t1_s: float, timing: Timing, idle_w: float | None) -> Fit:
-    """Fit one window. `idle_w` is the loaded-idle power where known: it says where the power of short idle gaps is to be sought."""
+def fit_window(
+    observations: Observations,
+    timeline: Timeline,
+    t0_s: float,
+    t1_s: float,
+    timing: Timing,
+    idle_w: float | None,
+    covariates: Mapping[str, Floats] | None = None,
+) -> Fit:
+    """Fit one window. `idle_w` is the loaded-idle power where known: it says where the power of short idle gaps is to be sought.
+
+    `covariates` are what makes power vary within a state, one value a piece of the timeline; without them, the place in a decode run.
+    """
     rows = _rows(observations, t0_s, t1_s)
     if rows.stop - rows.start > MOST_INCREMENTS:
         observations = observations.merged(rows, MOST_INCREMENTS)
@@ -70,7 +83,7 @@ def fit_window(observations: Observations, timeline: Timeline, t0_s: float, t1_s
     lo = min(float(observations.lo_s[rows].min()), float(observations.cell_lo_s[rows].min()), t0_s)
     hi = max(float(observations.hi_s[rows].max()), float(observations.cell_hi_s[rows].max()), t1_s)
     margin = observations.averaging_s + 2 * observations.refresh_s + 2 * float(observations.jitter_hi_s[rows].max()) + 5 * timing.delay_u_s
-    columns = Columns(timeline, t0_s, t1_s, (lo - margin - 0.1, hi + margin + 0.1))
+    columns = Columns(timeline, t0_s, t1_s, (lo - margin - 0.1, hi + margin + 0.1), covariates)
     length = observations.hi_s[rows] - observations.lo_s[rows]
     good = observations.good[rows]
     usual = float(np.median(length[good])) if good.any() else 1.0
@@ -144,7 +157,7 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
     signed = _timing_effects(gain[keep, size:], nuisance_u, alignment, timing)
     names: tuple[State | str, ...] = ("total", *(State(columns.names[j][1]) for j in inside))
     durations = np.array([window.t1_s - window.t0_s, *columns.durations_s[inside]])
-    return Fit(names, energy[keep], durations, errors.covariances, signed, errors.noise_j2_per_s, errors.dof, int((window.trust > 0).sum()))
+    return Fit(names, energy[keep], durations, errors.covariances, signed, errors.noise_j2_per_s, errors.dof, int((window.trust > 0).sum()), alignment)
 
 
 def _solve(design: Floats, window: FitWindow, centre: Floats, width: Floats) -> tuple[Floats, Floats, Floats]:

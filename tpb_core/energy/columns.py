@@ -1,0 +1,94 @@
+"""The columns of a window's regression: which state the domain is in, and what makes the power of a state vary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from tpb_core.energy.filters import Filter
+from tpb_core.energy.timeline import State, Timeline
+
+Floats = npt.NDArray[np.float64]
+
+LEAST_PIECES = 16
+LEAST_PIECES_A_RUN = 4
+
+
+class Columns(Filter):
+    """Indicators of each state inside a window, and of busy and idle time before and after it.
+
+    `names` are `("in", state)`, `("before", busy)`, `("after", busy)` and `("drift", state)`. A drift is what makes the power of a state
+    vary: the place within a run of decode steps (contexts grow), or `covariates` by name (one value a piece of the timeline). It is
+    centred over its state, so that it changes no energy. `durations_s` are seconds inside the window, 0 for all but `in`.
+    """
+
+    def __init__(
+        self,
+        timeline: Timeline,
+        t0_s: float,
+        t1_s: float,
+        span_s: tuple[float, float],
+        covariates: Mapping[str, Floats] | None = None,
+    ) -> None:
+        self.t0_s, self.t1_s = t0_s, t1_s
+        points, row = pieces(timeline, span_s, (t0_s, t1_s))
+        length, middle = np.diff(points), (points[1:] + points[:-1]) / 2
+        here = np.where(row >= 0, timeline.state[np.maximum(row, 0)], State.IDLE) if len(timeline.state) else np.zeros(len(row), np.int8)
+        inside = (middle >= t0_s) & (middle < t1_s)
+        masks: list[tuple[tuple[str, int], npt.NDArray[np.bool_]]] = [(("in", int(s)), inside & (here == s)) for s in State]
+        for side, outside in (("before", middle < t0_s), ("after", middle >= t1_s)):
+            masks += [((side, 1), outside & (here != State.IDLE)), ((side, 0), outside & (here == State.IDLE))]
+        signals = [(name, mask.astype(np.float64)) for name, mask in masks if length[mask].sum() > 0]
+        if covariates is None:
+            drift = _position(here, middle, points, inside & (here == State.DECODE))
+            signals += [] if drift is None else [(("drift", int(State.DECODE)), drift)]
+        else:
+            for density in covariates.values():
+                at = np.where(row >= 0, density[np.maximum(row, 0)], 0.0)
+                for state in (State.PREFILL, State.DECODE, State.MIXED):
+                    centred = _centred(at, length, inside & (here == state))
+                    signals += [] if centred is None else [(("drift", int(state)), centred)]
+        super().__init__(points, [signal for _, signal in signals])
+        self.names = [name for name, _ in signals]
+        self.durations_s = np.array([float(signal @ length) if name[0] == "in" else 0.0 for name, signal in signals])
+
+
+def pieces(timeline: Timeline, span_s: tuple[float, float], boundaries_s: tuple[float, ...] = ()) -> tuple[Floats, npt.NDArray[np.int64]]:
+    """Points that cut a span at every change of the timeline and at the boundaries, and for each piece its row there (-1: outside)."""
+    lo, hi = span_s
+    edges = timeline.edge_s
+    inner = edges[(edges > lo) & (edges < hi)]
+    extra = [boundary for boundary in boundaries_s if lo < boundary < hi]
+    points = np.unique(np.concatenate([[lo], inner, extra, [hi]]))
+    row = np.searchsorted(edges, (points[1:] + points[:-1]) / 2, "right") - 1
+    return points, np.where((row >= 0) & (row < len(timeline.state)), row, -1)
+
+
+def _centred(value: Floats, length: Floats, mask: npt.NDArray[np.bool_]) -> Floats | None:
+    """A covariate within one state: mean 0 over time, range 1; None where it does not vary."""
+    if mask.sum() < LEAST_PIECES:
+        return None
+    inside = value[mask]
+    spread = float(np.quantile(inside, 0.99) - np.quantile(inside, 0.01))
+    if spread <= 1e-9 * float(np.abs(inside).max()):
+        return None
+    limited = np.clip(value, float(np.quantile(inside, 0.01)), float(np.quantile(inside, 0.99)))
+    mean = float(limited[mask] @ length[mask] / length[mask].sum())
+    return np.where(mask, (limited - mean) / spread, 0.0)
+
+
+def _position(here: npt.NDArray[np.integer], middle: Floats, points: Floats, mask: npt.NDArray[np.bool_]) -> Floats | None:
+    """Place of each piece within its unbroken run of one state, from -0.5 to 0.5 of the longest; mean 0; None without runs of pieces."""
+    if mask.sum() < LEAST_PIECES:
+        return None
+    begins = np.concatenate([[True], here[1:] != here[:-1]])
+    if mask.sum() < LEAST_PIECES_A_RUN * (begins & mask).sum():
+        return None
+    since = middle - points[:-1][np.maximum.accumulate(np.where(begins, np.arange(len(here)), 0))]
+    length = np.diff(points)[mask]
+    since = np.where(mask, since, 0.0)
+    centred = np.where(mask, since - float(since[mask] @ length / length.sum()), 0.0)
+    spread = float(np.ptp(centred[mask]))
+    return centred / spread if spread > 0 else None
