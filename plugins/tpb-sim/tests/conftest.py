@@ -71,7 +71,9 @@ def _world_specs(draw: st.DrawFn) -> WorldSpec:
         cancelled_share=draw(st.sampled_from((0.0, 0.4))),
     )
     cost = cost_model(draw(st.sampled_from(sorted(COST_MODELS))))
-    return WorldSpec(cost=cost, server=server, load=load, idle_s=draw(st.sampled_from((0.0, 1.0))))
+    return WorldSpec(
+        cost=cost, server=server, load=load, jitter=draw(st.sampled_from((0.0, 0.05))), idle_s=draw(st.sampled_from((0.0, 1.0)))
+    )
 
 
 @pytest.fixture(scope="session")

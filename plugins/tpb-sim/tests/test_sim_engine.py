@@ -40,7 +40,7 @@ class Pair:
         self.channels = self.meter.discover()
         self.meter.open()
         clock.tick = lambda: self.readings.extend(self.meter.read())
-        self.engine = SimEngine(SimEngineConfig(**options), EngineContext(clock, run_id, max_concurrency=4))
+        self.engine = SimEngine(SimEngineConfig(**{"jitter": 0.0, **options}), EngineContext(clock, run_id, max_concurrency=4))
         self.description = self.engine.open(self.sink)
 
     def stream(self) -> None:

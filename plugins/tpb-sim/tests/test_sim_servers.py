@@ -191,3 +191,11 @@ def test_a_thousand_requests_a_second() -> None:
     begin = time.process_time()
     simulate(WorldSpec(server=ServerSpec(limits=Limits(max_sequences=16)), load=Load(shape="poisson", requests=500, rate_per_s=4.0)))
     assert time.process_time() - begin < 0.5  # 0.1 s where this was written
+
+
+def test_jitter_spreads_time_and_energy_of_equal_steps() -> None:
+    run = simulate(WorldSpec(load=Load(shape="single", requests=60, input_tokens=Lengths(((1.0, 200, 200),))), jitter=0.05), seed=5)
+    first = run.steps.prefill_tokens == 200
+    for amounts in (run.steps.duration_s[first], run.steps.joules[first]):
+        assert amounts.std() / amounts.mean() == pytest.approx(0.05, rel=0.35)
+    assert abs(np.corrcoef(run.steps.duration_s[first], run.steps.joules[first])[0, 1]) < 0.4

@@ -24,13 +24,11 @@ def test_phases_and_requests_add_up_to_the_exact_integral(world_specs: st.Search
     truth = run.truth([w.window for w in run.windows])
     rows = {(r.window, r.domain, r.basis, r.method, r.phase): r for r in truth.phases}
     spans = {w.window: w for w in run.windows}
-    for window, domain, basis, method in {
-        key[:4] for key in rows if key[1] != "n0" or ("decode" in {k[4] for k in rows if k[:4] == key[:4]})
-    }:
+    for window, domain, basis, method in {key[:4] for key in rows if key[4] == "decode"}:
         parts = [rows[window, domain, basis, method, phase] for phase in ("prefill", "decode", "idle")]
         total = rows[window, domain, basis, method, "total"]
         size = sum(abs(p.joules) for p in parts) + abs(total.joules)
-        assert sum(p.joules for p in parts) == pytest.approx(total.joules, abs=ROUND * size + 1e-12)
+        assert sum(p.joules for p in parts) == pytest.approx(total.joules, abs=ROUND * (size + 1.0))
         devices = total.seconds / spans[window].duration_s if spans[window].duration_s else 1
         assert sum(p.seconds for p in parts) == pytest.approx(spans[window].duration_s * devices, abs=1e-9)
     for device in run.world.devices:

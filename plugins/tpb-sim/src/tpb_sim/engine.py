@@ -57,7 +57,7 @@ class SimEngine(Engine[SimEngineConfig]):
         """Make the world (or join the one that the meter made), let loading take its time."""
         from tpb_sim.cost import cost_model
         from tpb_sim.server import build_server, places
-        from tpb_sim.world import world_of
+        from tpb_sim.world import Jitter, world_of
 
         config, clock = self.config, self.context.clock
         if not clock.virtual:
@@ -69,6 +69,7 @@ class SimEngine(Engine[SimEngineConfig]):
             self._world.recorder = None
         clock.sleep_until(clock.now_ns() + round(config.load_s * 1e9))
         self._world.load(instances, cost, clock.now_ns())
+        self._world.jitter = Jitter(config.jitter, config.seed)
         self._streams = build_server(self._spec("continuous"), self._world, instances, config.seed)
         self._batches = build_server(self._spec("static"), self._world, instances, config.seed)
         options = {key: value for key, value in asdict(config).items() if key not in ("name", "python")}

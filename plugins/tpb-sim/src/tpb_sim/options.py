@@ -42,6 +42,7 @@ class SimEngineConfig(EngineConfig):
     host_lag_ms: float = option(0.0, help="mean time until the host sees that a step has ended", unit="ms")
     asynchronous: bool = option(False, help="steps are dispatched while the one before runs, so that host stamps overlap")
     transfer_ms: float = option(2.0, help="time that a KV cache takes from a prefill to a decode instance", unit="ms")
+    jitter: float = option(0.01, help="relative spread of the time and of the energy of steps with the same work")
     natural_tokens: float = option(48.0, help="median output length where end-of-sequence tokens end a request", unit="tokens")
     load_s: float = option(2.0, help="simulated time that loading takes", unit="s")
     truth: bool = option(True, help="keep the true energy of every step for x_truth.parquet (memory grows with the run)")

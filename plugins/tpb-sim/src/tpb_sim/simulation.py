@@ -15,7 +15,7 @@ from tpb_sim.loads import Load
 from tpb_sim.memory_run import SimRun
 from tpb_sim.sensor import SENSORS, Faults, Sensor, SensorSpec
 from tpb_sim.server import Sequence, Server, ServerSpec, build_server, device_names, places
-from tpb_sim.world import Supply, World
+from tpb_sim.world import Jitter, Supply, World
 
 START_NS = 1_000_000_000
 READ_NS = 200_000
@@ -47,6 +47,8 @@ class WorldSpec:
     load: Load = field(default_factory=Load)
     metering: Metering = field(default_factory=Metering)
     supply: Supply = field(default_factory=Supply)
+    jitter: float = 0.0
+    """Relative spread of the time and of the energy of steps with the same work."""
     idle_s: float = 5.0
     """Idle windows before and after, with the model loaded; 0: none."""
     lead_s: float = 4.0
@@ -60,6 +62,7 @@ def simulate(spec: WorldSpec | None = None, seed: int = 0) -> SimRun:
     world = World(START_NS, spec.supply)
     instances = places(spec.server)
     world.load(instances, spec.cost, START_NS)
+    world.jitter = Jitter(spec.jitter, seed)
     begin_ns = START_NS + round((spec.lead_s + spec.idle_s) * 1e9)
     server = build_server(spec.server, world, instances, seed)
     served = _LoadDriver(spec.load, server, begin_ns, lengths, arrivals)

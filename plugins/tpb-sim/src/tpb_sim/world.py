@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +28,22 @@ class Supply:
     factor: float = 1.08
 
 
+class Jitter:
+    """How much steps of the same work differ: independent lognormal factors on the time and on the energy of each step.
+
+    A step's counterfactuals (prefill alone, decode alone) have its own factors: it is the same step on the same day.
+    """
+
+    def __init__(self, spread: float = 0.0, seed: int = 0) -> None:
+        self._spread, self._random = spread, random.Random(f"jitter {seed}")
+
+    def factors(self) -> tuple[float, float]:
+        """Factors for the next step's time and energy."""
+        if not self._spread:
+            return 1.0, 1.0
+        return math.exp(self._spread * self._random.gauss(0.0, 1.0)), math.exp(self._spread * self._random.gauss(0.0, 1.0))
+
+
 @dataclass(frozen=True)
 class InstancePlace:
     """Where an engine instance runs and what part it plays."""
@@ -44,6 +62,7 @@ class World:
         self.start_ns = start_ns
         self.supply = supply or Supply()
         self.places: list[InstancePlace] = []
+        self.jitter = Jitter()
         self.recorder: StepRecorder | None = StepRecorder()
         """None: no truth is kept."""
         self.cost: CostModel | None = None
@@ -82,8 +101,9 @@ class World:
         if self.cost is None:
             raise RuntimeError("a step was run before a model was loaded")
         full = self.cost.step(work)
-        length_ns = max(round(full.duration_s * share * 1e9), 1)
-        cost = StepCost(length_ns / 1e9, full.joules * share)
+        times, energies = self.jitter.factors()
+        length_ns = max(round(full.duration_s * share * times * 1e9), 1)
+        cost = StepCost(length_ns / 1e9, full.joules * share * energies)
         names = self.places[instance].devices
         step_w = cost.joules / len(names) / cost.duration_s
         static_w = 0.0
@@ -91,7 +111,8 @@ class World:
             static_w = self._devices[name].run(t0_ns, t0_ns + length_ns, step_w)
         prefill_only, decode_only = (NOTHING, cost) if work.decode_tokens else (cost, NOTHING)
         if work.mixed:
-            prefill_only, decode_only = (_scaled(self.cost.step(part), share) for part in (work.prefill_only(), work.decode_only()))
+            alone = [self.cost.step(part) for part in (work.prefill_only(), work.decode_only())]
+            prefill_only, decode_only = (StepCost(part.duration_s * share * times, part.joules * share * energies) for part in alone)
         return StepRun(t0_ns, t0_ns + length_ns, cost, prefill_only, decode_only, static_w)
 
     def forget_old(self, now_ns: int) -> None:
@@ -115,10 +136,6 @@ class World:
                 device.idle_until(last_ns)
                 total = total + device.trace.energy_j(times)
         return self.supply.factor * total
-
-
-def _scaled(cost: StepCost, share: float) -> StepCost:
-    return StepCost(cost.duration_s * share, cost.joules * share)
 
 
 _WORLDS: dict[str, World] = {}

@@ -46,6 +46,8 @@ COARSE = {
 }
 """For sensors that see a part of the time, or late."""
 
+JITTER = 0.02
+"""Steps of the same work differ by this much in time and in energy, as they do on real devices."""
 VARIED = Lengths(((1.0, 16, 128),))
 BATCH_16 = ServerSpec(limits=Limits(max_sequences=16))
 STATIC = ServerSpec(batching="static", limits=Limits(max_step_tokens=16384))
@@ -149,7 +151,7 @@ def named_world(name: str) -> NamedWorld:
         near = difflib.get_close_matches(base, _WORLDS)
         raise BadInput(f"there is no world {base!r}", f"Known: {', '.join(_WORLDS)}.", [f"Did you mean {near[0]!r}?"] if near else [])
     make, expected = _WORLDS[base]
-    spec = make()
+    spec = dataclasses.replace(make(), jitter=JITTER)
     if cost:
         factor = _MORE_REQUESTS.get(cost, 1)
         load = dataclasses.replace(spec.load, requests=spec.load.requests * factor, rate_per_s=spec.load.rate_per_s * factor)

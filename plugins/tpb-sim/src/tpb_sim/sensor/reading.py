@@ -114,11 +114,11 @@ class Sensor:
         window_ns = max(spec.averaging_ms * 1e6, INSTANT_NS)
         mean_w = (energy - self._true_energy(seen - window_ns)) / (window_ns / 1e9)
         clean_w = spec.gain * mean_w + spec.offset_w
-        watts = clean_w + spec.noise_w * self._noise.standard_normal(wanted)
+        watts = noisy_w = clean_w + spec.noise_w * self._noise.standard_normal(wanted)
         if spec.resolution_w > 0.0:
             watts = np.round(watts / spec.resolution_w) * spec.resolution_w
         if spec.counter_sampled:
-            joules = self._sampled_j + np.cumsum(clean_w) * (spec.update_ms / 1e3)
+            joules = self._sampled_j + np.cumsum(noisy_w) * (spec.update_ms / 1e3)
             self._sampled_j = float(joules[-1])
         else:
             joules = spec.gain * energy + spec.offset_w * (seen - self.start_ns) / 1e9

@@ -52,11 +52,17 @@ class Faults:
 
 SENSORS: dict[str, SensorSpec] = {
     "ideal": SensorSpec(update_ms=1.0, averaging_ms=0.0, resolution_w=0.0, resolution_j=0.0, gain_u_rel=0.0, offset_u_w=0.0),
-    "v100": SensorSpec(update_ms=20.0, averaging_ms=10.0, gain_u_rel=0.037, offset_u_w=5.9),
-    "a100": SensorSpec(update_ms=101.0, averaging_ms=25.0, jitter_ms=0.5, counter_sampled=True, gain_u_rel=0.037, offset_u_w=5.9),
-    "h100": SensorSpec(update_ms=100.0, averaging_ms=25.0, jitter_ms=0.3, gain_u_rel=0.037, offset_u_w=5.9),
-    "rtx3090_instant": SensorSpec(update_ms=100.0, averaging_ms=100.0, jitter_ms=0.5, resolution_w=0.01, gain_u_rel=0.037, offset_u_w=5.9),
-    "rtx3090_average": SensorSpec(update_ms=100.0, averaging_ms=1000.0, jitter_ms=0.5, resolution_w=0.01, gain_u_rel=0.037, offset_u_w=5.9),
+    "v100": SensorSpec(noise_w=1.0, update_ms=20.0, averaging_ms=10.0, gain_u_rel=0.037, offset_u_w=5.9),
+    "a100": SensorSpec(
+        noise_w=1.0, update_ms=101.0, averaging_ms=25.0, jitter_ms=0.5, counter_sampled=True, gain_u_rel=0.037, offset_u_w=5.9
+    ),
+    "h100": SensorSpec(noise_w=1.0, update_ms=100.0, averaging_ms=25.0, jitter_ms=0.3, gain_u_rel=0.037, offset_u_w=5.9),
+    "rtx3090_instant": SensorSpec(
+        noise_w=1.0, update_ms=100.0, averaging_ms=100.0, jitter_ms=0.5, resolution_w=0.01, gain_u_rel=0.037, offset_u_w=5.9
+    ),
+    "rtx3090_average": SensorSpec(
+        noise_w=1.0, update_ms=100.0, averaging_ms=1000.0, jitter_ms=0.5, resolution_w=0.01, gain_u_rel=0.037, offset_u_w=5.9
+    ),
     "average_1s": SensorSpec(update_ms=1000.0, averaging_ms=1000.0, resolution_w=0.1, counter=False, gain_u_rel=0.01, offset_u_w=1.0),
     "bmc": SensorSpec(
         update_ms=1000.0, averaging_ms=1000.0, delay_ms=2300.0, resolution_w=8.0, counter=False, gain_u_rel=0.02, offset_u_w=5.0
