@@ -174,6 +174,20 @@ def test_a_point_is_known_by_what_is_measured() -> None:
     assert acme_point("load.batch_size=4").point == here
 
 
+def test_the_home_folder_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/x")
+    assert acme_point("out.dir=~/runs").out.dir == "/home/x/runs"
+    assert acme_point("engine.model=~/a~b/m.gguf").engine["model"] == "/home/x/a~b/m.gguf"
+
+
+PLAIN_TEXTS = ["/a b/c.gguf", "/a@b:c/d+e.gguf", "http://h:8000/v1?a=b&c=d", "org/model-1.5_B", "'/a,b.gguf'", "C:\\x", "/a(1)/b.gguf"]
+
+
+@pytest.mark.parametrize("path", PLAIN_TEXTS)
+def test_paths_and_addresses_come_through(path: str) -> None:
+    assert acme_point(f"engine.model={path}").engine["model"] == path.strip("'")
+
+
 def test_a_plugin_may_ship_a_group_of_its_own(install: object, tmp_path: Path) -> None:
     folder = install("presets", "1.0", {"tpb.conf": {"presets": "lab_conf"}})  # type: ignore[operator]
     lab = folder / "lab_conf"

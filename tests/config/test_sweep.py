@@ -38,6 +38,12 @@ def test_lists_and_paths_are_one_value(word: str) -> None:
     assert expand([word], multirun=True) == expand([word], multirun=False) == [[word]]
 
 
+def test_the_home_folder_is_understood_in_a_list_of_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/x")
+    points = expand(["engine.model=~/a.gguf,~/b.gguf"], multirun=True)
+    assert points == [["engine.model=/home/x/a.gguf"], ["engine.model=/home/x/b.gguf"]]
+
+
 def test_several_values_without_m_say_what_to_type() -> None:
     with pytest.raises(BadInput) as caught:
         expand(["meter=rapl,nvml"], multirun=False)

@@ -79,6 +79,12 @@ def test_an_environment_of_its_own_runs_the_engine(tmp_path: Path) -> None:
     assert made.returncode == 0, made.stderr
     assert (tmp_path / "data" / "tpb" / "envs" / "acme" / "bin" / "python").exists()
     assert "engine=acme engine.python=acme  works" in call(*tpb, "doctor", folder=tmp_path, **data).stdout
+    inside = call(str(tmp_path / "data" / "tpb" / "envs" / "acme" / "bin" / "tpb"), "doctor", folder=tmp_path, **data)
+    assert inside.returncode == 0, inside.stderr
+    assert "acme  works  version 3.2.1" in inside.stdout
+    alone = call(str(tmp_path / "data" / "tpb" / "envs" / "acme" / "bin" / "tpb"), "engine=acme", folder=tmp_path, **data)
+    assert alone.returncode == 3
+    assert "This environment runs engines only" in alone.stderr
     words = ["engine=acme", "engine.python=acme", "meter=[]", "attributor=[totals]", "load.requests=2", "sampling.max_output_tokens=4"]
     done = call(*tpb, *words, folder=tmp_path, **data)
     assert done.returncode == 0, done.stderr

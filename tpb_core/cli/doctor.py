@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -63,7 +64,9 @@ def _row(name: str, answer: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _print_environments() -> None:
-    """Engines in interpreters made by `tpb env create`."""
+    """Engines in interpreters made by `tpb env create`; nothing where this is such an interpreter itself."""
+    if importlib.util.find_spec("platformdirs") is None:
+        return
     from tpb_core.config.interpreter import environments, environments_folder, python_of
 
     rows = []
@@ -79,8 +82,8 @@ def _print_environments() -> None:
 
 
 def _print_listeners_checks() -> None:
-    if not drivers.installed("tpb.hooks"):
-        return
+    if not drivers.installed("tpb.hooks") or importlib.util.find_spec("pluggy") is None:
+        return  # an engine's environment has no listeners' machinery
     from tpb_core.hooks import Hooks
 
     checks = Hooks.of_installed_plugins().doctor_checks()

@@ -9,7 +9,7 @@ import importlib
 import os
 import sys
 
-from tpb_core.api.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, BadInput, TpbError
+from tpb_core.api.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_REFUSED, BadInput, TpbError
 
 COMMANDS = {
     "measure": "every meter around any program: `tpb measure -- COMMAND ...`",
@@ -21,6 +21,9 @@ COMMANDS = {
     "env": "interpreters of their own for engines: `create NAME`, `list`",
 }
 """Command -> one line. Each is the module `tpb_core.cli.<command>` with `main(argv) -> exit code`."""
+
+CORE_LIBRARIES = {"duckdb", "hydra", "numpy", "omegaconf", "platformdirs", "pluggy", "psutil", "pyarrow", "rich", "scipy", "stevedore"}
+"""Dependencies of tpb-core, of which an environment made by `tpb env create` has only what the engine worker needs."""
 
 HELP = """\
 tpb measures what LLM inference costs in energy: joules per token, request and phase.
@@ -76,6 +79,10 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if with_traceback:
             _print_traceback()
+        if isinstance(error, ModuleNotFoundError) and error.name in CORE_LIBRARIES:
+            print(f"This environment runs engines only: {error.name}, which tpb itself needs, is not in it.", file=sys.stderr)
+            print(f"Run tpb where it was installed, with:  engine.python={sys.executable}", file=sys.stderr)
+            return EXIT_REFUSED
         print(f"tpb failed: {type(error).__name__}: {error}", file=sys.stderr)
         print("This is a fault of tpb. Run again with --traceback to see where, and report it.", file=sys.stderr)
         return EXIT_FAILED

@@ -41,6 +41,18 @@ def print_list() -> None:
         rows += [(name, _absent(known.KNOWN[group][name], present)) for name in absent]
         print(text_table(rows, indent="  "))
         print()
+    print("presets and load shapes")
+    print(text_table([(f"{group}=", ", ".join(names)) for group, names in _choices_without_plugins().items()], indent="  "))
+
+
+def _choices_without_plugins() -> dict[str, list[str]]:
+    """What can be chosen beside plugins, by group."""
+    from tpb_core.config.folders import extra_groups, presets
+    from tpb_core.config.groups import GROUPS
+    from tpb_core.config.schema import LOADS
+
+    found = {group: presets(group) + (list(LOADS) if group == "load" else []) for group in (*GROUPS, *sorted(extra_groups()))}
+    return {group: sorted(names) for group, names in found.items() if names}
 
 
 def print_plugin(name: str) -> None:

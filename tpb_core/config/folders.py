@@ -22,15 +22,14 @@ def plugin_folders() -> list[Path]:
     """The folder of each package named in `tpb.conf`. Raises PluginFault naming the distribution of one that is not there."""
     folders = []
     for plugin in drivers.installed("tpb.conf"):
-        try:
-            spec = importlib.util.find_spec(plugin.value)
-        except ImportError as error:
-            raise PluginFault(plugin.distribution, f"looking for its presets {plugin.value!r}", error) from error
-        locations = list(spec.submodule_search_locations or []) if spec is not None else []
-        if not locations:
+        top, *below = plugin.value.split(".")
+        spec = importlib.util.find_spec(top)  # of the top alone: looking for a package inside it would import it
+        found = [Path(place, *below) for place in (spec.submodule_search_locations or [] if spec is not None else [])]
+        folder = next((path for path in found if path.is_dir()), None)
+        if folder is None:
             problem = ModuleNotFoundError(f"no package {plugin.value}")
             raise PluginFault(plugin.distribution, f"looking for its presets {plugin.value!r}", problem)
-        folders.append(Path(locations[0]))
+        folders.append(folder)
     return folders
 
 

@@ -14,7 +14,7 @@ from hydra.errors import HydraException
 
 from tpb_core.api.errors import BadInput
 from tpb_core.config import folders, source
-from tpb_core.config.words import read_word
+from tpb_core.config.words import quoted, read_word, with_home
 
 UNSWEPT = ("run.repeats", "run.order", "run.rerun", "out.")
 """What belongs to the plan as a whole."""
@@ -30,11 +30,11 @@ def expand(words: Sequence[str], *, multirun: bool) -> list[list[str]]:
 
 
 def _values(text: str, multirun: bool) -> list[str]:
-    word = read_word(text)
+    word = read_word(with_home(text))
     if word.value is None:
         return [text]
     try:
-        override = OverridesParser.create().parse_override(text)
+        override = OverridesParser.create().parse_override(f"{word.key}={quoted(word.value)}")
     except HydraException:
         return [text]  # compose says what is wrong with it
     if not override.is_sweep_override():

@@ -35,7 +35,7 @@ def typed(composed: Mapping[str, Any], chosen: Sequence[Chosen], origin: Origin)
             raise BadInput(f"{section}: takes options, not the value {_select(composed, section, None)!r}{origin.of(section)}.")
     try:
         merged = OmegaConf.merge(schema, composed)
-        values = OmegaConf.to_container(merged, resolve=True, throw_on_missing=False)
+        values = OmegaConf.to_container(merged, resolve=True, throw_on_missing=False, enum_to_str=True)
     except ConfigKeyError as error:
         raise unknown_option(str(error.full_key), tables, chosen, origin) from error
     except ValidationError as error:

@@ -6,6 +6,7 @@ have to know: every spelling works for every group and option.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
@@ -15,6 +16,9 @@ from tpb_core.config.groups import CORE_SECTIONS, GROUPS
 
 _WORD = re.compile(r"(?P<sign>\+\+|\+|~|)(?P<key>[^=\s+~][^=\s]*)(?:=(?P<value>.*))?", re.DOTALL)
 
+_HOME = re.compile(r"(?<=[=,\[])~(?=/)")
+_UNREADABLE = re.compile(r"[~=()&#!^;<>]")
+_STRUCTURED = re.compile(r"""[\[\]{}'",$\\]|^\w+\(""")
 _NOT_A_NAME = re.compile(r"[\d.+-]+|true|false", re.IGNORECASE)
 _NO_NAMES = re.compile(r"[${}()*]|^(null|none)$")
 
@@ -45,9 +49,20 @@ def read_word(text: str) -> Word:
     return Word(match["sign"], match["key"], match["value"])
 
 
+def with_home(text: str) -> str:
+    """A word with `~/` at the beginning of a value made absolute: shells leave it as it is there, and Hydra cannot read it."""
+    return _HOME.sub(lambda _: os.path.expanduser("~"), text)
+
+
+def quoted(value: str) -> str:
+    """A value in quotes where it is plain text with a character that Hydra reads only in quotes (`/a~b/c`, `x=y`)."""
+    needs_quotes = _UNREADABLE.search(value) and not _STRUCTURED.search(value)
+    return f'"{value}"' if needs_quotes else value
+
+
 def for_hydra(words: Sequence[str], extra_groups: Collection[str] = ()) -> list[str]:
     """The same words as Hydra wants them: a bare `engine=x`, `+own=x` for groups outside the defaults list, `++a.b=c` for values."""
-    return [_for_hydra(read_word(text), extra_groups) for text in words]
+    return [_for_hydra(read_word(with_home(text)), extra_groups) for text in words]
 
 
 def _for_hydra(word: Word, extra_groups: Collection[str]) -> str:
@@ -61,7 +76,7 @@ def _for_hydra(word: Word, extra_groups: Collection[str]) -> str:
         return f"{word.key}={_choice(word.key, word.value)}"
     if word.key in extra_groups and not options:
         return f"+{word.key}={word.value}"
-    return f"++{word.key}={word.value}"
+    return f"++{word.key}={quoted(word.value)}"
 
 
 def _choice(group: str, value: str) -> str:
