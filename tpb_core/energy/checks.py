@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tpb_core.api import Reason, ValidityRow, Window
@@ -32,8 +34,15 @@ def run_checks(energy: RunEnergy, balance: RunBalance, method: str) -> list[Vali
     return rows
 
 
-def phase_checks(energy: RunEnergy, balance: RunBalance, method: str) -> list[ValidityRow]:
-    """Checks of a method that splits phases: how well the fitted phases explain the meter, and how wide their intervals are."""
+Fitted = Callable[[str, Window], float | None]
+"""(domain, window) -> joules that a method's model says of it; None where it has no model of its own."""
+
+
+def phase_checks(energy: RunEnergy, balance: RunBalance, method: str, fitted_j: Fitted | None = None) -> list[ValidityRow]:
+    """Checks of a method that splits phases: how well the fit explains the meter, and how wide the phases' intervals are.
+
+    Without `fitted_j`, what is held against the meter is the sum of the phases.
+    """
     rows: list[ValidityRow] = []
     for window in measured_windows(energy):
         for (name, domain, basis), line in balance.lines.items():
@@ -44,7 +53,8 @@ def phase_checks(energy: RunEnergy, balance: RunBalance, method: str) -> list[Va
                 or not (line.phases.get("prefill") or line.phases.get("decode"))
             ):
                 continue
-            fitted = sum(figure.joules for figure in line.phases.values())
+            own = fitted_j(domain, window) if fitted_j is not None else None
+            fitted = own if own is not None else sum(figure.joules for figure in line.phases.values())
             whole = not line.phase_reasons and domain != TOTAL
             factor = line.total.joules / fitted if fitted > 0 else None
             if whole:

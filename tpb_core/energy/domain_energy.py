@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 from tpb_core.api import EVIDENCE, Channel, Reason, Window
 from tpb_core.energy.covariance import independent_sources
@@ -39,42 +42,63 @@ class DomainEnergy:
     derivation: str = "metered"
 
 
+@dataclass(frozen=True)
+class Piece:
+    """What one channel gives for a window: figures by state and "total", the fit, its noise, and why it resolves no phases."""
+
+    figures: dict[State | str, Figure]
+    fit: Fit
+    noise_j2_per_s: float
+    reason: Reason | None
+
+
+def frame(
+    energy: RunEnergy,
+    domain: Domain,
+    seconds: dict[str, float],
+    reason: Reason | None,
+    total: Figure | None = None,
+    noise_j2_per_s: float = 0.0,
+) -> DomainEnergy:
+    """A domain's energy without phases: what every method says of scopes, evidence and derivation; phases to be filled in."""
+    scopes = tuple(dict.fromkeys(channel.scope for channel in domain.givers))
+    evidence = "simulated" if energy.virtual else worst(channel.evidence for channel in domain.givers)
+    derivation = "modelled" if domain.estimated else ("apportioned" if domain.share != 1.0 else "metered")
+    reasons = {} if reason is None else dict.fromkeys(PHASE_OF.values(), reason)
+    return DomainEnergy(total, reason, {}, reasons, dict(seconds), noise_j2_per_s, scopes, evidence, derivation)
+
+
 def domain_energy(energy: RunEnergy, domain: Domain, window: Window, *, largest_u_share: float) -> DomainEnergy:
     """Energy of a metered domain: its primary channel's, or the sum of its parts, times the share that the run owns.
 
     `largest_u_share`: a phase whose standard uncertainty is a larger share of the window's energy is NULL.
     """
-    scopes = tuple(dict.fromkeys(channel.scope for channel in domain.givers))
-    evidence = "simulated" if energy.virtual else worst(channel.evidence for channel in domain.givers)
-    derivation = "modelled" if domain.estimated else ("apportioned" if domain.share != 1.0 else "metered")
     seconds = phase_seconds(energy, domain.name, window)
-    pieces = [_of_channel(energy, domain, channel, window) for channel in domain.givers]
+    pieces = [channel_piece(energy, domain, channel, window) for channel in domain.givers]
     broken = next((piece for piece in pieces if isinstance(piece, Reason)), None)
     if broken is not None:
-        return DomainEnergy(None, broken, {}, dict.fromkeys(PHASE_OF.values(), broken), seconds, 0.0, scopes, evidence, derivation)
-    known = [piece for piece in pieces if not isinstance(piece, Reason)]
+        return frame(energy, domain, seconds, broken)
+    known = [piece for piece in pieces if isinstance(piece, Piece)]
     share = domain.share
-    total = total_of([figures["total"] for figures, _, _ in known]).scaled(share)
+    total = total_of([piece.figures["total"] for piece in known]).scaled(share)
+    result = frame(energy, domain, seconds, None, total, sum(piece.noise_j2_per_s for piece in known) * share**2)
     unclear = _timeline_reason(energy, domain, window)
-    reason = unclear or next((reason for _, _, reason in known if reason is not None), None)
+    reason = unclear or next((piece.reason for piece in known if piece.reason is not None), None)
     whole = window.duration_s - max(seconds.values()) < NO_TIME_S
-    phases: dict[str, Figure] = {}
-    reasons: dict[str, Reason] = {}
     for state, phase in PHASE_OF.items():
         if unclear is None and seconds[phase] == 0.0:
-            phases[phase] = Figure(0.0)
+            result.phases[phase] = Figure(0.0)
         elif unclear is None and whole:  # one phase fills the window: it is the total, whatever the meter resolves
-            phases[phase] = total
+            result.phases[phase] = total
         elif reason is not None:
-            reasons[phase] = reason
+            result.phase_reasons[phase] = reason
         else:
-            figure = total_of([figures[state] for figures, _, _ in known]).scaled(share)
+            figure = total_of([piece.figures[state] for piece in known]).scaled(share)
             if figure.u_without_calibration_j > largest_u_share * max(abs(total.joules), 1e-12):
-                reasons[phase] = Reason.UNCERTAINTY_TOO_LARGE
+                result.phase_reasons[phase] = Reason.UNCERTAINTY_TOO_LARGE
             else:
-                phases[phase] = figure
-    noise = sum(noise for _, noise, _ in known) * share**2
-    return DomainEnergy(total, None, phases, reasons, seconds, noise, scopes, evidence, derivation)
+                result.phases[phase] = figure
+    return result
 
 
 def phase_seconds(energy: RunEnergy, domain: str, window: Window) -> dict[str, float]:
@@ -99,10 +123,10 @@ def _timeline_reason(energy: RunEnergy, domain: Domain, window: Window) -> Reaso
     return Reason.MIXED_STEPS if State.MIXED in present else None
 
 
-def _of_channel(
-    energy: RunEnergy, domain: Domain, channel: Channel, window: Window
-) -> tuple[dict[State | str, Figure], float, Reason | None] | Reason:
-    """Figures by state from one channel, its noise, and why it does not resolve phases; or why it gives nothing."""
+def channel_piece(
+    energy: RunEnergy, domain: Domain, channel: Channel, window: Window, covariates: Mapping[str, npt.NDArray[np.float64]] | None = None
+) -> Piece | Reason:
+    """Figures by state from one channel, or why it gives nothing. `covariates` are what makes power vary within a state."""
     meter = energy.meter(channel)
     t0_s, t1_s = energy.bounds_s(window)
     reason = unusable(meter, t0_s, t1_s, allocated=domain.allocated)
@@ -110,13 +134,14 @@ def _of_channel(
         return reason
     others = [energy.meter(other).observations for other in domain.checks if other.channel != channel.channel]
     observations, gap_u_j = bridged(meter.observations, others, t0_s, t1_s)
-    fit = fit_window(observations, energy.timeline(domain.name), t0_s, t1_s, meter.timing, energy.idle_w(channel))
+    fit = fit_window(observations, energy.timeline(domain.name), t0_s, t1_s, meter.timing, energy.idle_w(channel), covariates)
     figures = figures_of(energy, meter, fit, window)
     if gap_u_j:
         figures["total"] = figures["total"].with_term("gap", energy.once("gap", window.window, channel.channel), gap_u_j)
-    if meter.averaging_known:
-        return figures, fit.noise_j2_per_s, None
-    return figures, fit.noise_j2_per_s, Reason.NOT_RESOLVABLE if domain.scope in NODE_SCOPES else Reason.AVERAGING_UNKNOWN
+    reason = None
+    if not meter.averaging_known:
+        reason = Reason.NOT_RESOLVABLE if domain.scope in NODE_SCOPES else Reason.AVERAGING_UNKNOWN
+    return Piece(figures, fit, fit.noise_j2_per_s, reason)
 
 
 def unusable(meter: ChannelMeter, t0_s: float, t1_s: float, *, allocated: bool = True) -> Reason | None:

@@ -12,7 +12,7 @@ from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.timeline import State, Timeline
 
 if TYPE_CHECKING:
-    from tpb_core.api import Window
+    from tpb_core.api import StepMembers, Window
 
 MOST_MEMBERS = 500_000
 """Members are split in pieces of about so many, to bound memory."""
@@ -86,31 +86,53 @@ def step_seconds(energy: RunEnergy, domain: str, window: Window, state: State) -
 
 def shares_by_tokens(energy: RunEnergy, roster: Roster, weight: Floats, state: State) -> Shares:
     """Split steps of the given weights (seconds or joules, one a step) among their members by prefill or decode tokens."""
+    return shares_by_members(energy, roster, weight[:, None], state, (1.0, 0.0, 0.0))[0]
+
+
+def shares_by_members(energy: RunEnergy, roster: Roster, weights: Floats, state: State, costs: tuple[float, float, float]) -> list[Shares]:
+    """Split steps among their members by what a token, a KV position read and a query-key pair cost; one answer a column of `weights`.
+
+    Where none of these costs anything, tokens decide.
+    """
     members = energy.activity.members
-    size, total = len(roster.request), float(weight.sum())
-    if members is None or total <= 0:
-        return Shares(np.zeros(size), 1.0, np.zeros(size))
-    all_tokens = members.prefill_tokens if state == State.PREFILL else members.decode_tokens
-    used = np.flatnonzero(weight > 0)
-    share, own, rest = np.zeros(size), np.zeros(size), 0.0
+    size, totals = len(roster.request), weights.sum(axis=0)
+    nothing = [Shares(np.zeros(size), 1.0, np.zeros(size)) for _ in totals]
+    used = np.flatnonzero(weights.max(axis=1) > 0) if len(weights) else np.zeros(0, np.int64)
+    if members is None or len(used) == 0:
+        return nothing
+    scaled = weights / np.where(totals > 0, totals, 1.0)
+    share, own, rest = np.zeros((len(totals), size)), np.zeros((len(totals), size)), np.zeros(len(totals))
     counts = np.diff(members.offsets)[used]
     for chunk in np.array_split(used, max(int(counts.sum()) // MOST_MEMBERS, 1)):
         first, count = members.offsets[chunk], np.diff(members.offsets)[chunk]
         flat = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
         step = np.repeat(np.arange(len(chunk)), count)
-        tokens = all_tokens[flat].astype(np.float64)
         row = roster.rows_of(members.request[flat])
-        tokens[row < 0] = 0.0
-        sums = np.bincount(step, tokens, minlength=len(chunk))
+        cost = _member_costs(members, flat, state, costs)
+        cost[row < 0] = 0.0
+        sums = np.bincount(step, cost, minlength=len(chunk))
         split = (sums > 0) & members.known[chunk]
-        part = tokens * np.where(split, 1 / np.maximum(sums, 1e-300), 0.0)[step]
-        joules = part * (weight[chunk] / total)[step]
+        part = cost * np.where(split, 1 / np.maximum(sums, 1e-300), 0.0)[step]
         row = np.maximum(row, 0)
-        if size:
-            share += np.bincount(row, joules, minlength=size)
-            own += np.bincount(row, part * joules, minlength=size) * total
-        rest += float(weight[chunk][~split].sum() / total)
-    return Shares(share, rest, own)
+        for k in range(len(totals)):
+            joules = part * scaled[chunk, k][step]
+            if size:
+                share[k] += np.bincount(row, joules, minlength=size)
+                own[k] += np.bincount(row, part * joules, minlength=size) * totals[k]
+            rest[k] += float(scaled[chunk, k][~split].sum())
+    return [Shares(share[k], float(rest[k]), own[k]) if totals[k] > 0 else nothing[k] for k in range(len(totals))]
+
+
+def _member_costs(members: StepMembers, flat: Ints, state: State, costs: tuple[float, float, float]) -> Floats:
+    tokens = (members.prefill_tokens if state == State.PREFILL else members.decode_tokens)[flat].astype(np.float64)
+    token_cost, kv_cost, pair_cost = costs
+    if token_cost + kv_cost + pair_cost <= 0:
+        return tokens
+    cost = token_cost * tokens
+    if kv_cost or pair_cost:
+        held = members.kv_tokens[flat] * (tokens > 0)
+        cost = cost + kv_cost * held + pair_cost * tokens * (held + (tokens + 1) / 2)
+    return np.asarray(cost, np.float64)
 
 
 def shares_by_residence(energy: RunEnergy, roster: Roster, timeline: Timeline, window: Window) -> Shares:

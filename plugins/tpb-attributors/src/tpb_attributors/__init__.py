@@ -1,6 +1,7 @@
 """Attributors of tpb. Light to import: arrays are imported when a bundle is attributed."""
 
+from tpb_attributors.steps import Steps, StepsConfig
 from tpb_attributors.totals import Totals, TotalsConfig
 from tpb_attributors.windowed import Windowed, WindowedConfig
 
-__all__ = ["Totals", "TotalsConfig", "Windowed", "WindowedConfig"]
+__all__ = ["Steps", "StepsConfig", "Totals", "TotalsConfig", "Windowed", "WindowedConfig"]

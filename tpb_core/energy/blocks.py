@@ -1,0 +1,77 @@
+"""Least squares on blocks: fitted, refitted without some of them, or with blocks drawn again, all from sums of squares and products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+FOLDS = 5
+RIDGE = 1e-10
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """`gram` (b, p, p), `moment` (b, p), `square` (b) and `count` (b) of b stretches of rows; columns were divided by `scale` (p)."""
+
+    gram: Floats
+    moment: Floats
+    square: Floats
+    count: Floats
+    scale: Floats
+
+    def __len__(self) -> int:
+        return len(self.square)
+
+    def of(self, columns: list[int]) -> Blocks:
+        """The same rows with some of the columns."""
+        return Blocks(self.gram[:, columns][:, :, columns], self.moment[:, columns], self.square, self.count, self.scale[columns])
+
+    def fit(self, weight: Floats | None = None) -> Floats:
+        """Non-negative coefficients (p) from blocks that count `weight` times each (default once)."""
+        from scipy import optimize
+
+        weight = np.ones(len(self)) if weight is None else weight
+        gram, moment = np.tensordot(weight, self.gram, 1), weight @ self.moment
+        gram = gram + RIDGE * max(float(np.trace(gram)), 1e-30) * np.eye(len(moment))
+        root = np.linalg.cholesky(gram)
+        coefficients, _ = optimize.nnls(root.T, np.linalg.solve(root, moment))
+        return np.asarray(coefficients / self.scale)
+
+    def misfit(self, coefficients: Floats) -> Floats:
+        """Sum of squared residuals of each block."""
+        scaled = coefficients * self.scale
+        return np.asarray(self.square - 2 * self.moment @ scaled + np.einsum("i,bij,j->b", scaled, self.gram, scaled))
+
+    def held_out(self) -> Floats:
+        """Mean squared residual of each fold when fitted on the others; folds are every fifth block."""
+        fold = np.arange(len(self)) % FOLDS
+        errors = []
+        for k in range(FOLDS):
+            mine = fold == k
+            if mine.any() and (~mine).any():
+                errors.append(float(self.misfit(self.fit((~mine).astype(np.float64)))[mine].sum() / max(self.count[mine].sum(), 1e-30)))
+        return np.array(errors)
+
+    def redrawn(self, times: int, rng: np.random.Generator) -> Floats:
+        """(times, p): coefficients with as many blocks drawn with replacement."""
+        return np.array([self.fit(np.bincount(rng.integers(0, len(self), len(self)), minlength=len(self)).astype(float)) for _ in range(times)])
+
+
+def blocks_of(design: Floats, values: Floats, trust: Floats, length: int, most: int = 400) -> Blocks:
+    """Cut rows into stretches of `length` (more where there would be over `most` of them) and add them up."""
+    n, p = design.shape
+    length = max(length, -(-n // most), 1)
+    starts = np.arange(0, n, length)
+    scale = np.sqrt(np.maximum((trust[:, None] * design**2).sum(axis=0), 1e-300))
+    scale = np.where(scale > 1e-140, scale, 1.0)
+    scaled = design / scale
+    weighted = scaled * trust[:, None]
+    gram = np.empty((len(starts), p, p))
+    for j in range(p):
+        gram[:, j, :] = np.add.reduceat(weighted * scaled[:, j : j + 1], starts, axis=0)
+    moment = np.add.reduceat(weighted * values[:, None], starts, axis=0)
+    return Blocks(gram, moment, np.add.reduceat(trust * values**2, starts), np.add.reduceat(trust, starts), scale)

@@ -1,0 +1,95 @@
+"""The cost of a step: energy as a non-negative sum of terms of its work, fitted to what the meter resolves, with its alternatives.
+
+Richer terms enter where held-out stretches say that they help. Every form that explains the readings about as well is kept: how far
+their answers differ is the lack of fit. Nothing is rescaled to the meter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tpb_core.energy.blocks import Blocks
+from tpb_core.energy.step_work import BASE, RICHER, TERMS, Work
+
+Floats = npt.NDArray[np.float64]
+
+MOST_RICHER = 3
+LEAST_GAIN = 0.003
+TOLERANCE = 0.01
+"""Relative difference of held-out error at which an alternative counts exp(-1/2)."""
+
+
+@dataclass(frozen=True)
+class CostForm:
+    """One form: its terms, coefficients, held-out error and credibility relative to the best (1)."""
+
+    terms: tuple[str, ...]
+    coefficients: Floats
+    error: float
+    credibility: float = 1.0
+
+    def joules(self, work: Work, coefficients: Floats | None = None) -> Floats:
+        """Energy of each step (or part), joules, static power included."""
+        theta = self.coefficients if coefficients is None else coefficients
+        total = np.zeros(len(work))
+        for name, value in zip(self.terms, theta, strict=True):
+            if value:
+                total += value * TERMS[name](work)
+        return total
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """The chosen form first, its alternatives after it, and `redrawn` (times, terms) coefficients of the chosen one."""
+
+    forms: tuple[CostForm, ...]
+    redrawn: Floats
+
+    @property
+    def chosen(self) -> CostForm:
+        """The form that held-out stretches prefer."""
+        return self.forms[0]
+
+
+def fit_costs(blocks: Blocks, terms: list[str], others: int, times: int, rng: np.random.Generator) -> CostModel:
+    """Choose terms by held-out error. `blocks` has `others` columns (idle, outside) and then one for each of `terms`."""
+    place = {name: others + k for k, name in enumerate(terms)}
+    always = list(range(others))
+
+    def tried(chosen: tuple[str, ...]) -> tuple[CostForm, Floats]:
+        part = blocks.of([*always, *(place[name] for name in chosen)])
+        errors = part.held_out()
+        error = float(errors.mean()) if len(errors) else float(part.misfit(part.fit()).sum() / max(part.count.sum(), 1e-30))
+        return CostForm(chosen, part.fit()[others:], error), errors
+
+    best, folds = tried(tuple(name for name in BASE if name in place))
+    forms = {best.terms: best}
+    for _ in range(MOST_RICHER):
+        found = None
+        for name in RICHER:
+            if name in place and name not in best.terms:
+                form, errors = tried((*best.terms, name))
+                forms[form.terms] = form
+                helps = len(errors) == 0 or np.mean(errors < folds) > 0.5
+                if form.error < best.error * (1 - LEAST_GAIN) and helps and (found is None or form.error < found[0].error):
+                    found = (form, errors)
+        if found is None:
+            break
+        best, folds = found
+    for name in best.terms:
+        if name not in ("time", "prefill", "decode"):
+            form, _ = tried(tuple(term for term in best.terms if term != name))
+            forms[form.terms] = form
+    rated = [CostForm(f.terms, f.coefficients, f.error, credibility(f.error, best.error)) for f in forms.values() if f.terms != best.terms]
+    part = blocks.of([*always, *(place[name] for name in best.terms)])
+    redrawn = part.redrawn(times, rng)[:, others:]
+    return CostModel((best, *sorted(rated, key=lambda form: form.error)), redrawn)
+
+
+def credibility(error: float, least: float, tolerance: float = TOLERANCE) -> float:
+    """How much an alternative counts, from its held-out error relative to the least."""
+    excess = max(error / max(least, 1e-300) - 1.0, 0.0)
+    return float(np.exp(-0.5 * excess / tolerance))

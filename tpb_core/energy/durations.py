@@ -1,0 +1,103 @@
+"""Durations of steps as a function of their work: how long either part of a mixed step alone would have taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tpb_core.energy.blocks import Blocks, blocks_of
+from tpb_core.energy.step_work import TERMS, Work
+
+Floats = npt.NDArray[np.float64]
+
+LINEAR = ("busy", "prefill", "decode", "kv", "prefill_kv")
+RICH = (*LINEAR, "pairs", "touched")
+MEMORY = ("busy", "kv", "prefill_kv", "touched")
+COMPUTE = ("busy", "prefill", "decode", "kv", "pairs")
+MOST_STEPS = 40_000
+BLOCK_STEPS = 50
+ROUNDS = 12
+LONGEST_QUANTILE = 0.998
+
+
+@dataclass(frozen=True)
+class Durations:
+    """A fitted form: the largest of one or two sums of terms. `error` is its mean squared held-out error, s^2."""
+
+    name: str
+    parts: tuple[tuple[str, ...], ...]
+    coefficients: tuple[Floats, ...]
+    error: float
+
+    def seconds(self, work: Work) -> Floats:
+        """Predicted seconds of steps."""
+        sums = [_design(work, terms) @ theta for terms, theta in zip(self.parts, self.coefficients, strict=True)]
+        return np.asarray(np.maximum.reduce(sums))
+
+    def alone(self, work: Work) -> tuple[Floats, Floats]:
+        """Seconds that the prefill and the decode part of each step would have taken alone: the measured duration scaled as predicted."""
+        whole = np.maximum(self.seconds(work), 1e-9)
+        unknown = np.ones_like(work.seconds)
+        prefill = np.where(work.prefill > 0, self.seconds(work.prefill_alone(unknown)), 0.0)
+        decode = np.where(work.decode > 0, self.seconds(work.decode_alone(unknown)), 0.0)
+        return np.minimum(work.seconds * prefill / whole, work.seconds), np.minimum(work.seconds * decode / whole, work.seconds)
+
+
+def fit_durations(work: Work, rng: np.random.Generator) -> list[Durations]:
+    """All forms, the one with the least held-out error first: linear, richer, and the larger of memory and compute time."""
+    chosen = np.arange(len(work))
+    limit = float(np.quantile(work.seconds, LONGEST_QUANTILE)) if len(work) else 0.0
+    chosen = chosen[(work.seconds > 0) & (work.seconds <= limit * 1.5)]
+    if len(chosen) > MOST_STEPS:
+        first = np.sort(rng.choice(len(chosen) // BLOCK_STEPS, MOST_STEPS // BLOCK_STEPS, replace=False)) * BLOCK_STEPS
+        chosen = chosen[(first[:, None] + np.arange(BLOCK_STEPS)).ravel()]
+    used = work.rows(chosen)
+    forms = [_linear("linear", LINEAR, used), _linear("rich", RICH, used), _larger(used)]
+    return sorted(forms, key=lambda form: form.error)
+
+
+def _linear(name: str, terms: tuple[str, ...], work: Work) -> Durations:
+    blocks = _blocks(work, terms, np.ones(len(work)))
+    return Durations(name, (terms,), (blocks.fit(),), _mean(blocks.held_out()))
+
+
+def _larger(work: Work) -> Durations:
+    """max(memory, compute): steps are given to the larger sum and both are fitted again until nothing moves."""
+    thirds = np.arange(len(work)) // BLOCK_STEPS % 3 == 0
+    theta = _alternate(work, np.ones(len(work), np.bool_))
+    held = _alternate(work, ~thirds) if (~thirds).sum() > 10 * BLOCK_STEPS else theta
+    form = Durations("larger", (MEMORY, COMPUTE), theta, 0.0)
+    check = Durations("larger", (MEMORY, COMPUTE), held, 0.0)
+    test = work.rows(thirds) if thirds.any() else work
+    return Durations(form.name, form.parts, form.coefficients, float(np.mean((test.seconds - check.seconds(test)) ** 2)))
+
+
+def _alternate(work: Work, use: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
+    tokens = work.prefill + work.decode
+    compute = work.prefill > 0 if (work.prefill > 0).any() and (work.prefill == 0).any() else tokens > np.median(tokens)
+    designs = [_design(work, terms) for terms in (MEMORY, COMPUTE)]
+    theta = [np.zeros(len(MEMORY)), np.zeros(len(COMPUTE))]
+    for _ in range(ROUNDS):
+        for k, mask in ((0, ~compute), (1, compute)):
+            mine = mask & use
+            if mine.sum() >= len(theta[k]):
+                theta[k] = blocks_of(designs[k][mine], work.seconds[mine], np.ones(int(mine.sum())), BLOCK_STEPS).fit()
+        moved = designs[1] @ theta[1] > designs[0] @ theta[0]
+        if (moved == compute).all():
+            break
+        compute = moved
+    return theta[0], theta[1]
+
+
+def _blocks(work: Work, terms: tuple[str, ...], trust: Floats) -> Blocks:
+    return blocks_of(_design(work, terms), work.seconds, trust, BLOCK_STEPS)
+
+
+def _design(work: Work, terms: tuple[str, ...]) -> Floats:
+    return np.column_stack([TERMS[name](work) for name in terms])
+
+
+def _mean(errors: Floats) -> float:
+    return float(errors.mean()) if len(errors) else np.inf

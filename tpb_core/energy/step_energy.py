@@ -1,0 +1,138 @@
+"""Energy of a domain by the step log: states from the regression, mixed steps split by the cost model under one rule."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from tpb_core.api import Channel, Reason, Window
+from tpb_core.energy.cost_model import CostModel
+from tpb_core.energy.domain_energy import PHASE_OF, DomainEnergy, Piece, channel_piece, domain_energy, frame, phase_seconds
+from tpb_core.energy.domains import Domain
+from tpb_core.energy.figures import Figure
+from tpb_core.energy.request_energy import by_step_time
+from tpb_core.energy.request_shares import Roster, Shares, shares_by_members
+from tpb_core.energy.run_energy import RunEnergy
+from tpb_core.energy.step_split import Split, StepSplits
+from tpb_core.energy.timeline import State
+
+
+Floats = npt.NDArray[np.float64]
+
+
+class StepEnergy:
+    """The method `steps/<rule>` for a run. Everything that does not depend on the rule is kept and used by all rules."""
+
+    def __init__(self, energy: RunEnergy, splits: StepSplits, rules: list[str], largest_u_share: float) -> None:
+        self.energy, self.splits, self.rules, self.largest_u_share = energy, splits, rules, largest_u_share
+        self._pieces: dict[tuple[str, str], Piece | Reason] = {}
+        self._split: dict[tuple[str, str, str], Split] = {}
+        self._models: dict[str, CostModel] = {}
+        self._shares: dict[tuple[str, str, str], dict[str, Shares]] = {}
+
+    def of(self, rule: str, domain: Domain, window: Window) -> DomainEnergy:
+        """Energy of a domain in a window; windows without mixed steps need no rule and no cost model."""
+        present = self.energy.timeline(domain.name).states_within(*self.energy.bounds_s(window))
+        if State.MIXED not in present or self.energy.activity.reason is not None or len(domain.givers) != 1:
+            return domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share)
+        seconds = phase_seconds(self.energy, domain.name, window)
+        channel = domain.givers[0]
+        piece = self._piece(domain, channel, window)
+        if isinstance(piece, Reason):
+            return frame(self.energy, domain, seconds, piece)
+        total = piece.figures["total"].scaled(domain.share)
+        known = frame(self.energy, domain, seconds, None, total, piece.noise_j2_per_s * domain.share**2)
+        if piece.reason is not None:
+            return _without_phases(known, piece.reason)
+        model = self.splits.model(domain.name, channel, piece.fit)
+        if isinstance(model, Reason):
+            return _without_phases(known, model)
+        self._models[domain.name] = model
+        if (rule, domain.name, window.window) not in self._split:
+            made = self.splits.split(domain.name, window, model, self.rules)
+            self._split.update({(name, domain.name, window.window): split for name, split in made.items()})
+        split = self._split[rule, domain.name, window.window]
+        mixed = piece.figures.get(State.MIXED, Figure(0.0))
+        mixed_s = float(self.splits.state_seconds(domain.name, State.MIXED, window).sum())
+        once = (window.window, domain.name, rule)
+        for phase, state, share, seconds_mixed, sign in (
+            ("prefill", State.PREFILL, split.share, split.seconds, 1.0),
+            ("decode", State.DECODE, 1.0 - split.share, mixed_s - split.seconds, -1.0),
+        ):
+            figure = piece.figures.get(state, Figure(0.0)) + mixed.scaled(share)
+            figure = figure.with_term("split", self.energy.once("split", *once), sign * split.sampling_u * mixed.joules)
+            figure = figure.with_term("lack_of_fit", self.energy.once("lack_of_fit", *once), sign * split.misfit_u * mixed.joules)
+            known.phases[phase] = figure.scaled(domain.share)
+            known.seconds[phase] += seconds_mixed
+        known.phases["idle"] = piece.figures.get(State.IDLE, Figure(0.0)).scaled(domain.share) if seconds["idle"] else Figure(0.0)
+        for phase in PHASE_OF.values():
+            if known.phases[phase].u_without_calibration_j > self.largest_u_share * max(abs(total.joules), 1e-12):
+                del known.phases[phase]
+                known.phase_reasons[phase] = Reason.UNCERTAINTY_TOO_LARGE
+        return known
+
+    def described(self) -> dict[str, object]:
+        """The chosen forms, for the ledger's parameters."""
+        return {
+            "energy_terms": {name: list(model.chosen.terms) for name, model in self._models.items()},
+            "duration_form": {name: self.splits.durations(name)[0].name for name in self._models},
+        }
+
+    def fitted_j(self, domain: str, window: Window) -> float | None:
+        """What the cost model and idle power together say of a window; None where no model was needed."""
+        model, state = self._models.get(domain), State.IDLE
+        piece = next((p for (name, w), p in self._pieces.items() if w == window.window and name == domain), None)
+        if model is None or piece is None or isinstance(piece, Reason):
+            return None
+        work = self.splits.shared_work(domain)
+        inside = sum((self.splits.state_seconds(domain, s, window) for s in State if s != State.IDLE), np.zeros(len(work)))
+        used = np.flatnonzero(inside > 0)
+        mine = work.rows(used)
+        joules = model.chosen.joules(mine) @ (inside[used] / np.maximum(mine.seconds, 1e-12))
+        return float(joules) + piece.figures.get(state, Figure(0.0)).joules
+
+    def shares(self, rule: str, energy: RunEnergy, roster: Roster, phase: str, domain: str, window: Window) -> Shares:
+        """How a phase is split among requests: steps by the model's energy, members by what their own tokens and contexts cost."""
+        if phase == "idle" or (rule, domain, window.window) not in self._split:
+            return by_step_time(energy, roster, phase, domain, window)
+        key = (phase, domain, window.window)
+        if key not in self._shares:
+            weights = np.column_stack([self._step_weights(r, phase, domain, window) for r in self.rules])
+            theta = dict(zip(self._models[domain].chosen.terms, self._models[domain].chosen.coefficients, strict=True))
+            own = ("prefill", "prefill_kv", "pairs") if phase == "prefill" else ("decode", "kv", "")
+            state = State.PREFILL if phase == "prefill" else State.DECODE
+            costs = (theta.get(own[0], 0.0), theta.get(own[1], 0.0), theta.get(own[2], 0.0))
+            made = shares_by_members(energy, roster, weights, state, costs)
+            token_made = shares_by_members(energy, roster, weights, state, (1.0, 0.0, 0.0)) if "token" in self.rules else made
+            self._shares[key] = {r: (token_made if r == "token" else made)[k] for k, r in enumerate(self.rules)}
+        return self._shares[key][rule]
+
+    def _step_weights(self, rule: str, phase: str, domain: str, window: Window) -> Floats:
+        """Energy of each step that belongs to a phase: pure steps as the model sees them, mixed ones by their split."""
+        piece = self._pieces[domain, window.window]
+        assert isinstance(piece, Piece)
+        split, work = self._split[rule, domain, window.window], self.splits.shared_work(domain)
+        pure_state = State.PREFILL if phase == "prefill" else State.DECODE
+        cost = self._models[domain].chosen.joules(work) / np.maximum(work.seconds, 1e-12)
+        pure = cost * self.splits.state_seconds(domain, pure_state, window)
+        part = split.step_part if phase == "prefill" else 1.0 - split.step_part
+        mixed = cost * part * self.splits.state_seconds(domain, State.MIXED, window)
+        share = split.share if phase == "prefill" else 1.0 - split.share
+        pure_j = piece.figures.get(pure_state, Figure(0.0)).joules
+        mixed_j = share * piece.figures.get(State.MIXED, Figure(0.0)).joules
+        pure_sum, mixed_sum = float(pure.sum()), float(mixed.sum())
+        result = np.zeros(len(work))
+        result += pure * (max(pure_j, 0.0) / pure_sum) if pure_sum > 0 else 0.0
+        result += mixed * (max(mixed_j, 0.0) / mixed_sum) if mixed_sum > 0 else 0.0
+        return result
+
+    def _piece(self, domain: Domain, channel: Channel, window: Window) -> Piece | Reason:
+        key = (domain.name, window.window)
+        if key not in self._pieces:
+            self._pieces[key] = channel_piece(self.energy, domain, channel, window, self.splits.covariates(domain.name))
+        return self._pieces[key]
+
+
+def _without_phases(known: DomainEnergy, reason: Reason) -> DomainEnergy:
+    known.phase_reasons.update(dict.fromkeys(PHASE_OF.values(), reason))
+    return known

@@ -1,0 +1,184 @@
+"""Steps that do both phases: which part of their energy is prefill's under a rule, how sure that is, and who took part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tpb_core.api import Channel, Reason, Window
+from tpb_core.energy.blocks import blocks_of
+from tpb_core.energy.columns import pieces
+from tpb_core.energy.cost_model import CostModel, credibility, fit_costs
+from tpb_core.energy.covariance import block_length
+from tpb_core.energy.durations import Durations, fit_durations
+from tpb_core.energy.filters import Filter
+from tpb_core.energy.regression import Fit
+from tpb_core.energy.run_energy import RunEnergy
+from tpb_core.energy.split_rules import prefill_part
+from tpb_core.energy.step_work import BASE, RICHER, TERMS, Work, density, rows_on, work_of
+from tpb_core.energy.timeline import State, Timeline
+
+Floats = npt.NDArray[np.float64]
+
+LEAST_ROWS_A_TERM = 8
+MOST_ROWS = 80_000
+DURATION_TOLERANCE = 0.05
+LEAST_CREDIBLE = 0.01
+BUSY = (State.PREFILL, State.DECODE, State.MIXED, State.OTHER)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Prefill's share of a window's mixed energy and seconds. `sampling_u` from redrawn blocks, `misfit_u` from alternative forms."""
+
+    share: float
+    sampling_u: float
+    misfit_u: float
+    seconds: float
+    step_part: Floats
+    """Prefill's part of each step's own energy, 0 to 1, in the order of the activity."""
+
+
+class StepSplits:
+    """Cost models of a run's domains, each fitted once over its measured windows, and the splits that follow from them."""
+
+    def __init__(self, energy: RunEnergy, measured: list[Window], times: int = 200, seed: int = 0) -> None:
+        self.energy, self.measured, self.times, self.seed = energy, measured, times, seed
+        self.work = work_of(energy.run, energy.activity)
+        self._durations: dict[frozenset[str] | None, list[Durations]] = {}
+        self._models: dict[str, CostModel | Reason] = {}
+        self._shared: dict[frozenset[str] | None, Work] = {}
+
+    def shared_work(self, domain: str) -> Work:
+        """The work of a domain's steps; where steps of several instances overlap, seconds are divided among them. Others have none."""
+        key = self.energy.instances(domain)
+        if key not in self._shared:
+            rows = rows_on(self.energy.activity, key)
+            seconds = np.zeros(len(self.work))
+            for state in BUSY:
+                seconds[rows] += self._seconds(self.energy.timeline(domain), rows, state, None)
+            self._shared[key] = replace(self.work, seconds=seconds)
+        return self._shared[key]
+
+    def state_seconds(self, domain: str, state: State, window: Window) -> Floats:
+        """Seconds of each step in a window while the domain is in a state."""
+        rows = rows_on(self.energy.activity, self.energy.instances(domain))
+        seconds = np.zeros(len(self.work))
+        seconds[rows] = self._seconds(self.energy.timeline(domain), rows, state, self.energy.bounds_s(window))
+        return seconds
+
+    def _seconds(self, timeline: Timeline, rows: npt.NDArray[np.int64], state: State, bounds: tuple[float, float] | None) -> Floats:
+        t0, t1 = self.energy.activity.t0_s[rows], self.energy.activity.t1_s[rows]
+        if bounds is not None:
+            t0, t1 = np.clip(t0, *bounds), np.clip(t1, *bounds)
+        upto = timeline.cumulative(state, np.concatenate([t0, t1]), shared=True)
+        return np.asarray(upto[len(rows) :] - upto[: len(rows)])
+
+    def covariates(self, domain: str) -> dict[str, Floats]:
+        """What makes power vary within a state: rates of prefill and decode tokens and of KV reads."""
+        rows = rows_on(self.energy.activity, self.energy.instances(domain))
+        work = self.shared_work(domain).rows(rows)
+        timeline = self.energy.timeline(domain)
+        amounts = {"prefill": work.prefill, "decode": work.decode, "kv": work.kv}
+        return {name: density(timeline, self.energy.activity, rows, amount) for name, amount in amounts.items()}
+
+    def durations(self, domain: str) -> list[Durations]:
+        """Forms of the duration of a domain's steps, the best first."""
+        key = self.energy.instances(domain)
+        if key not in self._durations:
+            rows = rows_on(self.energy.activity, key)
+            self._durations[key] = fit_durations(self.work.rows(rows), np.random.default_rng(self.seed))
+        return self._durations[key]
+
+    def model(self, domain: str, channel: Channel, fit: Fit) -> CostModel | Reason:
+        """The cost model of a channel; `not_resolvable` where there are too few readings for its terms."""
+        if channel.channel not in self._models:
+            self._models[channel.channel] = self._fit(domain, channel, fit)
+        return self._models[channel.channel]
+
+    def _fit(self, domain: str, channel: Channel, fit: Fit) -> CostModel | Reason:
+        energy, observations = self.energy, self.energy.meter(channel).observations
+        t0_s = min(energy.bounds_s(window)[0] for window in self.measured)
+        t1_s = max(energy.bounds_s(window)[1] for window in self.measured)
+        rows = observations.between(t0_s, t1_s)
+        if rows.stop - rows.start > MOST_ROWS:
+            observations = observations.merged(rows, MOST_ROWS)
+            rows = slice(0, len(observations))
+        if rows.stop - rows.start < LEAST_ROWS_A_TERM * (len(BASE) + 1):
+            return Reason.NOT_RESOLVABLE
+        timeline, activity = energy.timeline(domain), energy.activity
+        margin = 2 * observations.averaging_s + 1.0
+        points, row = pieces(timeline, (float(observations.lo_s[rows][0]) - margin, float(observations.hi_s[rows][-1]) + margin))
+        steps = rows_on(activity, energy.instances(domain))
+        work = self.shared_work(domain).rows(steps)
+        idle = np.where(row >= 0, timeline.state[np.maximum(row, 0)] == State.IDLE, True).astype(np.float64)
+        names: list[str] = []
+        signals = [idle] if idle.any() else []
+        others = len(signals)
+        for name in (*BASE, *RICHER):
+            amount = TERMS[name](work)
+            if amount.any():
+                rate = density(timeline, activity, steps, amount)
+                signals.append(np.where(row >= 0, rate[np.maximum(row, 0)], 0.0))
+                names.append(name)
+        design = Filter(points, signals).filtered(observations, rows, fit.alignment.shift_s, 0.0, fit.alignment.smear)
+        length = observations.hi_s[rows] - observations.lo_s[rows]
+        equal = np.ones(len(length))
+        trust = np.where(observations.good[rows], np.clip(length / np.median(length), 1e-3, 1e3) if observations.increments else equal, 0.0)
+        power = observations.mean_w[rows]
+        first = design @ np.linalg.lstsq(design * trust[:, None], power * trust, rcond=None)[0]
+        memory = max(observations.averaging_s, 5 * observations.refresh_s) / max(float(np.median(length)), 1e-9)
+        block = block_length(power - first, int(np.ceil(memory)))
+        blocks = blocks_of(design, power, trust, block)
+        return fit_costs(blocks, names, others, self.times, np.random.default_rng(self.seed))
+
+    def split(self, domain: str, window: Window, model: CostModel, rules: list[str]) -> dict[str, Split]:
+        """Split the mixed energy of a window under each rule."""
+        work = self.shared_work(domain)
+        inside = self.state_seconds(domain, State.MIXED, window)
+        chosen = np.flatnonzero(inside > 0)
+        mine = work.rows(chosen)
+        part = inside[chosen] / np.maximum(mine.seconds, 1e-12)
+        forms = [form for form in model.forms if form.credibility >= LEAST_CREDIBLE]
+        times = [(d, credibility(d.error, self.durations(domain)[0].error, DURATION_TOLERANCE)) for d in self.durations(domain)]
+        whole = {name: TERMS[name](mine) for name in TERMS}
+        whole_sum = {name: float(part @ amount) for name, amount in whole.items()}
+        answers: dict[str, list[float]] = {rule: [] for rule in rules}
+        weights: list[float] = []
+        sums: dict[tuple[str, str], dict[str, float]] = {}
+        for duration, trusted in times:
+            if trusted < LEAST_CREDIBLE:
+                continue
+            alone = duration.alone(mine)
+            prefill, decode = mine.prefill_alone(alone[0]), mine.decode_alone(alone[1])
+            before = {name: TERMS[name](prefill) for name in TERMS}
+            after = {name: TERMS[name](decode) for name in TERMS}
+            weights += [form.credibility * trusted for form in forms]
+            for rule in rules:
+                sums[rule, duration.name] = {
+                    name: float(part @ prefill_part(rule, mine, whole[name], before[name], after[name])) for name in TERMS
+                }
+                answers[rule] += [_ratio(form.terms, form.coefficients, sums[rule, duration.name], whole_sum) for form in forms]
+        best, duration = model.chosen, times[0][0]
+        alone = duration.alone(mine)
+        whole_j = best.joules(mine)
+        alone_j = best.joules(mine.prefill_alone(alone[0])), best.joules(mine.decode_alone(alone[1]))
+        made: dict[str, Split] = {}
+        for rule in rules:
+            redrawn = np.array([_ratio(best.terms, theta, sums[rule, duration.name], whole_sum) for theta in model.redrawn])
+            own = np.zeros(len(work))
+            own[chosen] = np.clip(prefill_part(rule, mine, whole_j, *alone_j) / np.maximum(whole_j, 1e-12), 0.0, 1.0)
+            shares = np.array(answers[rule])
+            misfit = float(np.sqrt(np.average((shares - shares[0]) ** 2, weights=weights)))
+            seconds = float(part @ prefill_part(rule, mine, mine.seconds, *alone))
+            made[rule] = Split(float(shares[0]), float(np.std(redrawn)) if len(redrawn) else 0.0, misfit, seconds, own)
+        return made
+
+
+def _ratio(terms: tuple[str, ...], theta: Floats, part: dict[str, float], whole: dict[str, float]) -> float:
+    total = sum(value * whole[name] for name, value in zip(terms, theta, strict=True))
+    return float(sum(value * part[name] for name, value in zip(terms, theta, strict=True)) / total) if total > 0 else 0.5
+
+
