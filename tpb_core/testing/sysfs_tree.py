@@ -178,7 +178,7 @@ def main(arguments: list[str] | None = None) -> None:
         tree.zone(f"intel-rapl:{package}", f"package-{package}", options.power)
         if options.dram:
             tree.zone(f"intel-rapl:{package}:0", "dram", options.dram, range_uj=65_532_610_987)
-    print(f"moving {options.dir}", flush=True)
+    print(f"keeps moving: meter.rapl.root={options.dir}", flush=True)
     stop = threading.Event()
     if options.seconds is not None:
         threading.Timer(options.seconds, stop.set).start()

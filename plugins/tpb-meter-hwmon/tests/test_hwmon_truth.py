@@ -1,0 +1,72 @@
+"""How often the stated 95 % interval holds the true energy of a phase that hwmon sensors read at 10 Hz, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tpb_meter_hwmon import HwmonConfig, HwmonMeter
+
+from tpb_core.testing.meter_trials import Trial, run_trial
+from tpb_core.testing.power_world import PowerTrace
+from tpb_core.testing.sysfs_tree import Attribute, HwmonTree
+
+SENSORS = {"acpi": 1.0, "grace": 0.05, "jetson": 0.02}
+"""Averaging time of each sensor class in seconds; each is refreshed as often."""
+
+
+def sensor(kind: str, folder: Path) -> tuple[str, Callable[[float], None]]:
+    """(domain, how to set its power in watts) of a sensor in a tree of its own."""
+    tree = HwmonTree(folder)
+    if kind == "jetson":
+        device = tree.device("hwmon0", "ina3221", update_interval=20, in1_label="VDD_IN", in1_input=5000, curr1_input=1)
+        current = Attribute(device / "curr1_input", 1)
+        return "n0/module0", lambda watts: current.write(round(watts / 5.0 * 1000))
+    oem, domain = ("Meter measures total domain", "n0") if kind == "acpi" else ("Module Power Socket 0", "n0/module0")
+    averaging_ms = round(SENSORS[kind] * 1000)
+    device = tree.device("hwmon0", "power_meter", power1_average=1, power1_average_interval=averaging_ms, power1_oem_info=oem)
+    power = Attribute(device / "power1_average", 1)
+    quantum_w = 1.0 if kind == "acpi" else 0.001
+    return domain, lambda watts: power.write(round(round(watts / quantum_w) * quantum_w * 1e6))
+
+
+def trial(kind: str, folder: Path, seed: int, phase_s: float) -> Trial:
+    """One trial of a sensor that shows the mean over its averaging time, refreshed as often."""
+    domain, set_power = sensor(kind, folder)
+    window_s = SENSORS[kind]
+    first_refresh_s = float(np.random.default_rng(seed).uniform(0, window_s))
+
+    def show(trace: PowerTrace, t_s: float) -> None:
+        refreshed_s = np.floor((t_s - first_refresh_s) / window_s) * window_s + first_refresh_s
+        energy = trace.energy(np.array([refreshed_s - window_s, refreshed_s]))
+        set_power(float(energy[1] - energy[0]) / window_s)
+
+    config = HwmonConfig(root=str(folder))
+    return run_trial(lambda context: HwmonMeter(config, context), show, phase_s=phase_s, seed=seed, domain=domain)
+
+
+KNOWN = pytest.mark.xfail(strict=False, reason="the interval of half-sampled power over ten readings is too narrow (held 86 %)")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "phase_s"), [
+    ("acpi", 1.0), ("acpi", 5.0), ("acpi", 30.0), pytest.param("grace", 1.0, marks=KNOWN), ("grace", 5.0), ("grace", 30.0),
+    ("jetson", 1.0), ("jetson", 5.0), ("jetson", 30.0),
+])  # fmt: skip
+def test_the_interval_holds_the_truth_or_the_figure_is_null(tmp_path: Path, kind: str, phase_s: float) -> None:
+    trials = [trial(kind, tmp_path / str(seed), seed, phase_s) for seed in range(300)]
+    answered = [t for t in trials if t.joules is not None]
+    if phase_s >= max(5.0, 5 * SENSORS[kind]):
+        assert len(answered) == 300, {t.reason for t in trials}
+    if answered:
+        assert np.mean([t.holds for t in answered]) >= 0.92
+
+
+@pytest.mark.parametrize("kind", SENSORS)
+def test_the_energy_of_a_phase_is_right(tmp_path: Path, kind: str) -> None:
+    # 15 trials of 10 s: 2200 J each, every one within 2 %; a one-second average too, because its delay and width are taken out.
+    for seed in range(15):
+        found = trial(kind, tmp_path / str(seed), seed, 10.0)
+        assert found.joules == pytest.approx(found.truth_j, rel=0.02)
