@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import random
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, ClassVar
@@ -69,9 +70,10 @@ class SimEngine(Engine[SimEngineConfig]):
             self._world.recorder = None
         clock.sleep_until(clock.now_ns() + round(config.load_s * 1e9))
         self._world.load(instances, cost, clock.now_ns())
-        self._world.jitter = Jitter(config.jitter, config.seed)
-        self._streams = build_server(self._spec("continuous"), self._world, instances, config.seed)
-        self._batches = build_server(self._spec("static"), self._world, instances, config.seed)
+        seed = zlib.crc32(self.context.run_id.encode()) if config.seed is None else config.seed
+        self._world.jitter = Jitter(config.jitter, seed)
+        self._streams = build_server(self._spec("continuous"), self._world, instances, seed)
+        self._batches = build_server(self._spec("static"), self._world, instances, seed)
         options = {key: value for key, value in asdict(config).items() if key not in ("name", "python")}
         return EngineDescription(
             name="sim",
@@ -196,7 +198,7 @@ class SimEngine(Engine[SimEngineConfig]):
         limit = request.sampling.max_output_tokens
         if request.sampling.exact_output_length:
             return limit, "length"
-        seed = request.sampling.seed if request.sampling.seed is not None else self.config.seed
+        seed = request.sampling.seed if request.sampling.seed is not None else self.config.seed or 0
         drawn = random.Random(f"{seed} {request.prompt_id or request.request}").lognormvariate(0.0, 0.6) * self.config.natural_tokens
         return (limit, "length") if drawn >= limit else (max(1, round(drawn)), "stop")
 

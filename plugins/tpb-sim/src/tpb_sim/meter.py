@@ -36,7 +36,8 @@ class SimMeterConfig(MeterConfig):
     resets_s: list[float] = option([], help="the energy counters begin again at 0 this long after the start", unit="s")
     gap_s: list[float] = option([], help="two times after the start between which nothing can be read", unit="s")
     stuck_s: list[float] = option([], help="two times after the start between which every reading repeats", unit="s")
-    seed: int = option(0, help="seed of noise, phase and drawn errors")
+    card: int = option(0, help="which cards these are: seed of drawn gains and offsets, the same in every run")
+    seed: int | None = option(None, help="seed of noise and of when updates fall (default: from the run, so that repeats differ)")
 
 
 class SimMeter(Meter[SimMeterConfig]):
@@ -71,14 +72,14 @@ class SimMeter(Meter[SimMeterConfig]):
                 spec = dataclasses.replace(spec, gain=config.gains[index])
             spec, seed = self._as_built(spec, name)
             sensor = Sensor(spec, partial(world.energy_j, name), world.start_ns, seed, faults)
-            for channel in device_channels(name, node, spec, f"simulated-{config.seed}/{name}"):
+            for channel in device_channels(name, node, spec, f"simulated-{config.card}/{name}"):
                 channels.append(channel)
                 self._sensors.append((channel.channel, channel.kind, sensor))
             world.sensors[name] = spec
         if config.node:
             spec, seed = self._as_built(sensor_spec("bmc", config.node_parameters), node)
             sensor = Sensor(spec, partial(world.energy_j, node), world.start_ns, seed)
-            channels.append(node_channel(node, spec, f"simulated-{config.seed}/{node}"))
+            channels.append(node_channel(node, spec, f"simulated-{config.card}/{node}"))
             self._sensors.append((channels[-1].channel, channels[-1].kind, sensor))
             world.sensors[node] = spec
         return channels
@@ -88,8 +89,9 @@ class SimMeter(Meter[SimMeterConfig]):
         from tpb_sim.channels import drawn_errors
 
         if self.config.draw_errors:
-            spec = drawn_errors(spec, self.config.seed, name)
-        return spec, zlib.crc32(f"{self.config.seed} {name}".encode())
+            spec = drawn_errors(spec, self.config.card, name)
+        seed = self.context.run_id if self.config.seed is None else self.config.seed
+        return spec, zlib.crc32(f"{seed} {name}".encode())
 
     def _faults(self) -> Faults:
         from tpb_sim.sensor import Faults

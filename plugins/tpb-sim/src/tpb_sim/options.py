@@ -46,4 +46,6 @@ class SimEngineConfig(EngineConfig):
     natural_tokens: float = option(48.0, help="median output length where end-of-sequence tokens end a request", unit="tokens")
     load_s: float = option(2.0, help="simulated time that loading takes", unit="s")
     truth: bool = option(True, help="keep the true energy of every step for x_truth.parquet (memory grows with the run)")
-    seed: int = option(0, help="seed of everything that the engine draws: natural lengths, accepted drafts, host lag")
+    seed: int | None = option(
+        None, help="seed of jitter, accepted drafts, host lag (default: from the run, so that repeats differ) and of lengths"
+    )
