@@ -13,6 +13,9 @@ from tpb_core.run.load.arrivals import Schedule
 from tpb_core.run.load.shape import LoadShape, Send
 
 
+_LOG_POINTS = 4000
+
+
 class ScheduledShape(LoadShape):
     """Requests at fixed offsets from the beginning. Sends that are late keep the time at which they were due."""
 
@@ -20,6 +23,7 @@ class ScheduledShape(LoadShape):
         super().__init__(len(schedule[0]), max_concurrency)
         self._schedule = schedule
         self._concurrency: list[tuple[int, int]] = []
+        """Time and requests under way, at most one pair for each of `_LOG_POINTS` parts of the schedule: does not grow with the run."""
 
     def begin(self, t_ns: int) -> None:
         """Offsets become times."""
@@ -34,7 +38,7 @@ class ScheduledShape(LoadShape):
         while not self.stopped and self.sent < self.total and self._due_ns[self.sent] <= now_ns:
             sends.append(Send(range(self.sent, self.sent + 1), int(self._due_ns[self.sent])))
             self.sent += 1
-            self._concurrency.append((now_ns, self.sent - self.ended))
+            self._log(now_ns)
         return sends
 
     def next_due_ns(self) -> int | None:
@@ -44,7 +48,14 @@ class ScheduledShape(LoadShape):
     def finished(self, t_ns: int) -> None:
         """Only counted: the schedule does not wait."""
         super().finished(t_ns)
-        self._concurrency.append((t_ns, self.sent - self.ended))
+        self._log(t_ns)
+
+    def _log(self, t_ns: int) -> None:
+        point = (t_ns, self.sent - self.ended)
+        if len(self._concurrency) > 1 and t_ns - self._concurrency[-2][0] < (self._end_ns - self.begin_ns) // _LOG_POINTS:
+            self._concurrency[-1] = point
+        else:
+            self._concurrency.append(point)
 
     def end_ns(self) -> int | None:
         """The end of the last scheduled interval."""
