@@ -108,8 +108,9 @@ class SysfsTree:
 
     def follow(self, stop: threading.Event, period_s: float) -> None:
         """Advance by the real time that passes, until `stop` is set."""
-        last = time.monotonic()
-        while not stop.wait(period_s):
+        last, stopped = time.monotonic(), False
+        while not stopped:
+            stopped = stop.wait(period_s)
             now = time.monotonic()
             self.advance(now - last)
             last = now

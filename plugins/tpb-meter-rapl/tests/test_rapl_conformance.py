@@ -41,7 +41,8 @@ class TestRapl(MeterSuite):
                 RaplMeter,
                 RaplConfig(**options),
                 true_watts={"n0/cpu0/energy": 120.0, "n0/dram0/energy": 15.0, "n0/cpu1/die1/energy": 61.0, "n0/psys/energy": 200.0},
-                truth_rel=0.08,
+                truth_s=1.0,
+                truth_rel=0.1,
                 break_channel=break_dram,
                 refusals={Reason.NO_SENSOR: RaplConfig(root=str(tmp_path / "nothing"), perf_root=str(tmp_path / "no-perf"))},
             )
