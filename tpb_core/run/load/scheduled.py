@@ -12,7 +12,6 @@ from tpb_core.api.units import NS_PER_S
 from tpb_core.run.load.arrivals import Schedule
 from tpb_core.run.load.shape import LoadShape, Send
 
-
 _LOG_POINTS = 4000
 
 
