@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from tpb_core import drivers
 from tpb_core.cli.text_table import text_table
 from tpb_core.run.duration import duration_text, expected_duration
-from tpb_core.run.plan import Plan, slot_text
+from tpb_core.run.plan import Plan, Slot, slot_text
 
 
 def print_plan(plan: Plan) -> None:
@@ -18,7 +19,7 @@ def print_plan(plan: Plan) -> None:
             str(slot.order + 1),
             slot.point.point,
             str(slot.repeat + 1),
-            "finished" if slot.key in plan.finished else _seconds(plan, slot.order),
+            "finished" if slot.key in plan.finished else _expected(slot),
             slot_text(plan, slot) if len(plan.slots) > 1 else " ".join(slot.point.overrides),
         )
         for slot in plan.slots
@@ -47,13 +48,21 @@ def _how_long(plan: Plan) -> str:
     done = f" {finished} of {len(plan.slots)} are finished already (again: --rerun)." if finished else ""
     if not left:
         return f"All {_count(len(plan.slots), 'run')} are finished already. Measure them again:  --rerun"
+    if all(_simulated(slot) for slot in left):
+        return f"{_count(len(left), 'run')} to do, in simulated time.{done}"
     duration = expected_duration(left)
     unknown = "" if duration.exact else ", and what loading, warm-up and requests take"
     return f"{_count(len(left), 'run')} to do, {duration_text(duration)}{unknown}.{done}"
 
 
-def _seconds(plan: Plan, order: int) -> str:
-    return duration_text(expected_duration([plan.slots[order]]))
+def _expected(slot: Slot) -> str:
+    return "simulated" if _simulated(slot) else duration_text(expected_duration([slot]))
+
+
+def _simulated(slot: Slot) -> bool:
+    """Whether the run takes simulated time, of which hours cost seconds."""
+    engine = slot.point.engine
+    return engine.get("python") is None and bool(drivers.load("tpb.engines", engine["name"]).capabilities.virtual_time)
 
 
 def _chosen(plan: Plan) -> str:
