@@ -8,6 +8,7 @@ import pytest
 from tpb_meter_rapl import RaplConfig, RaplMeter
 
 from tpb_core.api import Channel, EventCode, Reason, Unavailable
+from tpb_core.energy.domains import tree_of
 from tpb_core.testing.meter_context import RecordingContext
 from tpb_core.testing.sysfs_tree import PowercapTree
 from tpb_core.testing.unprivileged import as_nobody
@@ -65,6 +66,29 @@ def test_zones_of_a_server_become_domains_that_cannot_be_added_twice(tree: Power
     assert (package.averaging_ms, package.update_ms) == (0.0, 1.0)
     assert package.gain_u_rel is None
     assert package.extensions["x_sgx"] is True
+
+
+def test_sums_hold_packages_and_dram_only(tree: PowercapTree) -> None:
+    # TokenPowerBench adds psys, core and uncore to the packages.
+    tree.zone("intel-rapl:0", "package-0", 100.0)
+    tree.zone("intel-rapl:0:0", "core", 60.0)
+    tree.zone("intel-rapl:0:1", "uncore", 5.0)
+    tree.zone("intel-rapl:0:2", "dram", 20.0)
+    tree.zone("intel-rapl:1", "package-1-die-0", 50.0)
+    tree.zone("intel-rapl:2", "package-1-die-1", 50.0)
+    tree.zone("intel-rapl:3", "psys", 300.0)
+    channels = rapl(tree)[0].discover()
+    settle_roles(channels)
+    domains = tree_of(channels)
+    assert sorted(domains.coarsest()) == ["n0/cpu0", "n0/cpu1", "n0/dram0"]
+    assert len(domains.domains["n0/cpu1"].givers) == 2, "a package of two dies is the sum of both"
+
+
+def settle_roles(channels: list[Channel]) -> None:
+    """What a session makes of a lone check: the primary of its own domain."""
+    for channel in channels:
+        if channel.role == "check":
+            channel.role = "primary"
 
 
 def test_package_number_comes_from_the_name_and_not_from_the_index(tree: PowercapTree) -> None:

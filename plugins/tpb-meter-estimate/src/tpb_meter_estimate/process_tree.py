@@ -130,3 +130,5 @@ class ProcessTree:
         """Keep the sum of ended processes only, so that a long run that starts many does not grow."""
         for key in [key for key, member in self._seen.items() if not member.alive]:
             self._ended_ticks += self._seen.pop(key).used
+            if self._pid_to_key.get(key[0]) == key:
+                del self._pid_to_key[key[0]]
