@@ -42,9 +42,7 @@ class EngineLifetime(EngineFixtures):
             for attempt in range(ATTEMPTS):  # a cache shows each time; a busy machine does not
                 words = [attempt * REPEATS + repeat for repeat in range(1, REPEATS + 1)]
                 pairs = [(self._first_token_ns(session, way, word), self._first_token_ns(session, way, word)) for word in words]
-                told.append(
-                    f"new prompts got their first token after {[new for new, _ in pairs]} ns, again after {[again for _, again in pairs]} ns"
-                )
+                told.append(f"first token of new prompts and of the same again, in ns: {pairs}")
                 if min(again for _, again in pairs) >= FALLS * min(new for new, _ in pairs):
                     break
             else:

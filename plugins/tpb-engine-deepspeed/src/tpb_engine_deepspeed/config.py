@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tpb_core.api import option
 from tpb_engine_hf.config import ModelOptions
+
+from tpb_core.api import option
 
 
 @dataclass

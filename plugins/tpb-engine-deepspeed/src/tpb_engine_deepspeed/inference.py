@@ -6,12 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from tpb_core.api import BadInput, Clock, Reason, Refused, Unavailable
-from tpb_engine_deepspeed.config import DeepSpeedConfig
 from tpb_engine_hf import description, loading
 from tpb_engine_hf.generation import StaticBatches
 from tpb_engine_hf.source import ModelSource
 from tpb_engine_hf.tokens import HfTokenizer
+
+from tpb_core.api import BadInput, Clock, Reason, Refused, Unavailable
+from tpb_engine_deepspeed.config import DeepSpeedConfig
 
 INSTALL = "Install torch for this machine, then: DS_BUILD_OPS=0 pip install --no-build-isolation deepspeed==0.19.8"
 PROBE_TOKENS = 4
@@ -70,7 +71,7 @@ def chosen_accelerator(config: DeepSpeedConfig) -> str:
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda" and torch.cuda.device_count() < config.tensor_parallel:
         raise BadInput(
-            f"engine.accelerator=cuda with engine.tensor_parallel={config.tensor_parallel}: this machine has {torch.cuda.device_count()} GPUs.",
+            f"{config.tensor_parallel} processes on GPUs are asked for, and this machine has {torch.cuda.device_count()} GPUs.",
             "Use engine.accelerator=cpu, or fewer processes.",
         )
     os.environ.setdefault("DS_ACCELERATOR", accelerator)
