@@ -50,7 +50,8 @@ class Bundle:
         for table, content in outputs.items():
             check_output(table, content)
         if outputs["energy"] is not None:
-            check_invariants(outputs["energy"], outputs["request_energy"])
+            check_invariants(outputs["energy"], outputs.pop("request_energy"))  # which can be large, and is read again when asked for
+        self._outputs = outputs
 
     @classmethod
     def open(cls, path: Path | str) -> Bundle:
@@ -95,7 +96,7 @@ class Bundle:
         """A table in the types of its schema, `steps` without its members; None where the bundle has no such file."""
         if table == "samples":
             raise ValueError("samples are handed out by series()")
-        kept = {"windows": self._window_table, "events": self._event_table, "requests": self._requests.table}
+        kept = {"windows": self._window_table, "events": self._event_table, "requests": self._requests.table, **self._outputs}
         if table in kept:
             return kept[table]
         if table == "steps":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -46,9 +47,9 @@ def column_of(column: pa.ChunkedArray) -> Column:
     return Column(values=column.to_numpy(), valid=valid)
 
 
-def integers(column: pa.ChunkedArray, blank: int = 0) -> npt.NDArray[np.int64]:
-    """An integer column as int64, NULL as `blank`."""
-    filled = pc.fill_null(column, blank) if column.null_count else column
+def integers(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
+    """An integer column as int64, NULL as 0."""
+    filled = pc.fill_null(column, _blank(column.type)) if column.null_count else column
     values: npt.NDArray[np.int64] = filled.to_numpy().astype(np.int64, copy=False)
     return values
 
@@ -59,6 +60,7 @@ def valid(column: pa.ChunkedArray) -> npt.NDArray[np.bool_]:
     return where
 
 
+@lru_cache(maxsize=64)
 def _blank(kind: pa.DataType) -> pa.Scalar:
     types = pa.types
     if types.is_floating(kind):

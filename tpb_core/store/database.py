@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -45,13 +46,14 @@ def ingest(bundles: Iterable[Path], database: Path, *, studies: Iterable[Path] =
     report = IngestReport()
     database = Path(database)
     opened_once = False
-    for batch in _batches([Path(bundle) for bundle in bundles], _BATCH):
+    folders = [Path(bundle) for bundle in bundles]
+    for batch in _batches(folders, _BATCH):
         content = {bundle: rows for bundle in batch if (rows := _read(bundle, report)) is not None}
         if content:
             try:
                 _put_runs(database, content, wait_s)
             except DatabaseLocked:
-                _leave_markers([*content, *batch])
+                _leave_markers([folder for folder in folders if folder not in report.ingested])
                 raise
             opened_once = True
             report.ingested += content
@@ -113,8 +115,9 @@ def _is_finished(bundle: Path) -> bool:
 
 def _leave_markers(bundles: Sequence[Path]) -> None:
     for bundle in bundles:
-        if bundle.is_dir() and _is_finished(bundle):
-            (bundle / PENDING).touch()
+        with suppress(BadInput):  # what is no bundle needs no marker
+            if _is_finished(bundle):
+                (bundle / PENDING).touch()
 
 
 def _batches(items: Sequence[Path], size: int) -> Iterator[Sequence[Path]]:

@@ -52,7 +52,7 @@ def study_rows_of(folder: Path) -> Rows:
 def _led(table: str, key: str, value: str, content: pa.Table) -> pa.Table:
     """The columns of a database table from one of a bundle, led by the run or study. Columns of other programs stay in the bundle."""
     schema = DATABASE_TABLES[table]
-    first = pa.repeat(pa.scalar(value, pa.string()), content.num_rows)
+    first = pa.array([value] * content.num_rows, pa.string())
     return pa.table([first, *(content[name] for name in schema.names if name != key)], names=schema.names)
 
 

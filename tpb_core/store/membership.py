@@ -13,8 +13,8 @@ import pyarrow.compute as pc
 
 from tpb_core.api.errors import BadBundle
 from tpb_core.store.columns import integers, valid
-from tpb_core.store.requests import Requests
-from tpb_core.store.steps import StepLog
+from tpb_core.store.requests import Requests, ended_well
+from tpb_core.store.steps import LONE_INSTANCE, StepLog
 
 _CHUNK = 1 << 18
 """Members looked at together: bounds what a long log needs beside itself."""
@@ -44,7 +44,7 @@ def check_membership(steps: StepLog, requests: Requests, manifest: Mapping[str, 
         return
     whole = manifest.get("status") == "complete"
     table, totals = requests.table, _totals(steps, requests, manifest, whole)
-    ended = pc.equal(table["status"], "ok").to_numpy()
+    ended = ended_well(table)
     lossless = whole and bool(steps.members.known.all())
 
     output = integers(table["output_tokens"])
@@ -103,7 +103,7 @@ def _first_stage(steps: StepLog, manifest: Mapping[str, Any]) -> Flags:
     """Steps whose prefill counts once: pipeline stages after the first compute the same tokens again, draft models other ones."""
     described = (manifest.get("engine") or {}).get("instances") or []
     others = [str(each.get("instance")) for each in described if each.get("pp_stage") not in (None, 0) or each.get("role") == "draft"]
-    names = pc.fill_null(steps.table["instance"], "0")
+    names = pc.fill_null(steps.table["instance"], LONE_INSTANCE)
     first: Flags = ~pc.is_in(names, value_set=pa.array(others, pa.string())).to_numpy()
     return first
 

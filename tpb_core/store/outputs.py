@@ -47,8 +47,8 @@ def check_output(table: str, content: pa.Table | None) -> None:
 def _refuse_repeated(content: pa.Table, key: list[str], file: str) -> None:
     rows = content.select(key).append_column("row", pa.array(range(content.num_rows), pa.int64()))
     groups = rows.group_by(key).aggregate([("row", "count"), ("row", "max")])
-    twice = groups.filter(pc.greater(groups["row_count"], 1))
-    if twice.num_rows:
-        row = pc.min(twice["row_max"]).as_py()
+    twice = groups["row_count"].to_numpy() > 1
+    if twice.any():
+        row = int(groups["row_max"].to_numpy()[twice].min())
         names = ", ".join(str(content[name][row].as_py()) for name in key if content[name][row].as_py() is not None)
         raise BadBundle(f"the row of {names} is there twice", file=file, row=row)

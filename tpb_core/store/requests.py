@@ -15,6 +15,7 @@ from tpb_core.store.columns import integers, valid
 from tpb_core.store.tables import read_table, refuse_unless_among
 
 _FILE = "requests.parquet"
+_WELL = pa.array(["ok"])
 _COUNTS = ("request", "input_tokens", "cached_tokens", "output_tokens", "sequences", "preemptions")
 _ORDERED = (("submitted_ns", "finished_ns"), ("first_token_ns", "finished_ns"), ("submitted_ns", "first_token_ns"))
 
@@ -49,6 +50,12 @@ class Requests:
         if column.null_count == len(column):
             return None
         return list_offsets(column), integers(pc.list_flatten(column))
+
+
+def ended_well(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """Where the status is `ok`."""
+    well: npt.NDArray[np.bool_] = pc.is_in(table["status"], _WELL).to_numpy()
+    return well
 
 
 def list_offsets(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
@@ -96,7 +103,7 @@ def _check_stamps(table: pa.Table) -> None:
     backwards = (stamps[1:] < stamps[:-1]) & (owner[1:] == owner[:-1])
     if backwards.any():
         raise BadBundle("stamps run backwards", file=_FILE, column="token_ns", row=int(owner[1:][np.argmax(backwards)]))
-    decidable = valid(column) & valid(table["output_tokens"]) & (pc.equal(table["status"], "ok").to_numpy())
+    decidable = valid(column) & valid(table["output_tokens"]) & ended_well(table)
     counts = np.diff(offsets)
     wrong = decidable & (counts != integers(table["output_tokens"]))
     if wrong.any():

@@ -7,6 +7,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from tpb_core.api.channel import EVIDENCE, LEDGER_KINDS, Channel
 from tpb_core.api.codes import Reason
 from tpb_core.store.bundle import Bundle
@@ -23,9 +26,7 @@ def scope_energy_of(bundle: Bundle) -> list[Row]:
     their sign. Domains inside another one of the same scope are in it already.
     """
     energy = bundle.table("energy")
-    rows = [row for row in energy.to_pylist() if row["phase"] == "total" and row["basis"] == "gross"] if energy is not None else []
-    budget = bundle.table("budget")
-    terms = [row for row in budget.to_pylist() if row["phase"] == "total" and row["basis"] == "gross"] if budget is not None else []
+    rows, terms = _gross_totals(energy), _gross_totals(bundle.table("budget"))
     scopes = _scopes(bundle.channels, rows)
     virtual = bool((bundle.manifest.get("clock") or {}).get("virtual"))
     missing = _why_missing(bundle, energy is not None)
@@ -41,6 +42,14 @@ def scope_energy_of(bundle: Bundle) -> list[Row]:
                 line["evidence"] = "simulated"
             result.append({"window": window.window, "scope": scope, "domains": list(domains), **line})
     return result
+
+
+def _gross_totals(table: pa.Table | None) -> list[Row]:
+    if table is None:
+        return []
+    chosen = pc.and_(pc.is_in(table["phase"], pa.array([TOTAL])), pc.is_in(table["basis"], pa.array(["gross"])))
+    rows: list[Row] = table.filter(chosen).to_pylist()
+    return rows
 
 
 def _scopes(channels: Sequence[Channel], rows: Sequence[Row]) -> dict[str, list[str]]:

@@ -25,6 +25,8 @@ _COUNTS = (
     "prefill_padding_tokens", "decode_padding_tokens", "kv_tokens", "prefill_kv_tokens",
 )  # fmt: skip
 _PIECE_ROWS = 1 << 12
+LONE_INSTANCE = pa.scalar("0")
+"""What a NULL stands for in the column `instance`."""
 _SUMMED = ("prefill_tokens", "decode_tokens", "emitted_tokens")
 _FIELDS = tuple(field.name for field in MEMBER)
 
@@ -100,7 +102,7 @@ def _fields(column: pa.ChunkedArray, lengths: npt.NDArray[np.int64], start: int)
 
 def _instances(table: pa.Table, manifest: Mapping[str, Any]) -> npt.NDArray[np.int64]:
     """The number of the engine instance of each row; a NULL is the instance `0`."""
-    names = pc.fill_null(table["instance"], "0")
+    names = pc.fill_null(table["instance"], LONE_INSTANCE)
     described = (manifest.get("engine") or {}).get("instances") or []
     listed = [str(each.get("instance")) for each in described if isinstance(each, dict)]
     if listed:

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 from tpb_core.api.errors import BadBundle
 from tpb_core.store.schema import TABLES
 
+_LARGE_ROWS = 50_000
+
 
 def read_table(bundle: Path, table: str) -> pa.Table | None:
     """A table of the bundle in the types of its schema, rows in the order of the file; None where there is no such file.
@@ -27,7 +29,7 @@ def read_table(bundle: Path, table: str) -> pa.Table | None:
         return None
     with file:
         try:
-            content = file.read()
+            content = file.read(use_threads=_is_large(file))
         except (pa.ArrowException, OSError) as error:
             raise unreadable(bundle, table, error) from None
     return content if table not in TABLES else conform(content, table, f"{table}.parquet")
@@ -56,7 +58,7 @@ def parts_of(bundle: Path, table: str, file: pq.ParquetFile, rows: int, columns:
     Nested columns decode to several times their size: piece by piece, a long log fits beside what is kept of it.
     """
     start = 0
-    batches = file.iter_batches(batch_size=rows, columns=columns)
+    batches = file.iter_batches(batch_size=rows, columns=columns, use_threads=_is_large(file))
     while True:
         try:
             batch = next(batches, None)
@@ -70,6 +72,11 @@ def parts_of(bundle: Path, table: str, file: pq.ParquetFile, rows: int, columns:
     if not start:
         empty = file.schema_arrow.empty_table()
         yield 0, conform(empty if columns is None else empty.select(columns), table, f"{table}.parquet")
+
+
+def _is_large(file: pq.ParquetFile) -> bool:
+    """Whether several threads are worth starting."""
+    return bool(file.metadata.num_rows > _LARGE_ROWS)
 
 
 def unreadable(bundle: Path, table: str, error: Exception) -> BadBundle:
@@ -99,7 +106,8 @@ def conform(content: pa.Table, table: str, file: str, first_row: int = 0) -> pa.
 
 def first(condition: pa.ChunkedArray | pa.Array) -> int:
     """The index of the first true entry; -1 where there is none."""
-    return int(pc.index(condition, pa.scalar(True)).as_py())
+    flags = condition.to_numpy(zero_copy_only=False)
+    return int(flags.argmax()) if flags.any() else -1
 
 
 def refuse_unless_among(
@@ -109,9 +117,9 @@ def refuse_unless_among(
     if column.null_count == len(column):
         return
     bad = pc.and_(pc.is_valid(column), pc.invert(pc.is_in(column, pa.array(permitted, pa.string()))))
-    if own_allowed:
-        bad = pc.and_(bad, pc.invert(pc.fill_null(pc.starts_with(column, "x_"), False)))
     row = first(bad)
+    if row >= 0 and own_allowed:
+        row = first(pc.and_kleene(bad, pc.invert(pc.starts_with(column, "x_"))))
     if row >= 0:
         raise BadBundle(f"{column[row].as_py()!r} is none of {', '.join(permitted)}", file=file, column=name, row=first_row + row)
 
@@ -119,7 +127,7 @@ def refuse_unless_among(
 def _refuse_unless_finite(column: pa.ChunkedArray, file: str, name: str, first_row: int) -> None:
     if pc.all(pc.is_finite(column)).as_py() is not False:
         return
-    row = first(pc.fill_null(pc.invert(pc.is_finite(column)), False))
+    row = first(pc.and_kleene(pc.is_valid(column), pc.invert(pc.is_finite(column))))
     raise BadBundle(f"{column[row].as_py()} is not a finite number", file=file, column=name, row=first_row + row)
 
 
