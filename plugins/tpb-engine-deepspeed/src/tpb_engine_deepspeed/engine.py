@@ -66,9 +66,10 @@ class DeepSpeedEngine(Engine[DeepSpeedConfig]):
 
         if config.tensor_parallel > 1:
             self._ranks = Ranks.start(config, self.context.log_path)
-        self._inference = inference.load(config, source, self.context.clock)
+        prepared = inference.prepare(config, source)
         if self._ranks is not None:
-            self._ranks.check_ready()
+            self._ranks.meet()
+        self._inference = inference.wrap(config, prepared, self.context.clock)
         model = self._inference.batches.model
         return EngineDescription(
             name=config.name,
@@ -111,13 +112,17 @@ class DeepSpeedEngine(Engine[DeepSpeedConfig]):
 
     def close(self) -> None:
         """End the other processes and free the model."""
-        if self._ranks is not None:
-            self._ranks.close()
-            self._ranks = None
-        if self._inference is None:
+        ranks, self._ranks = self._ranks, None
+        inference, self._inference = self._inference, None
+        try:
+            if inference is not None:
+                inference.close()
+        finally:
+            if ranks is not None:
+                ranks.close()
+        if inference is None:
             return
-        self._inference.close()
-        self._inference = None
+        del inference
         gc.collect()
         import torch
 

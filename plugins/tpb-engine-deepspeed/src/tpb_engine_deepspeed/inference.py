@@ -57,9 +57,15 @@ class Inference:
         return description.devices_in_use(self.batches.model)
 
     def close(self) -> None:
-        """Give back DeepSpeed's workspace."""
+        """Give back DeepSpeed's workspace and leave the group of processes."""
         if self.kernel_injection:
             self.engine.destroy()
+        if self.tensor_parallel > 1:
+            import deepspeed.comm
+            from deepspeed.inference.engine import InferenceEngine
+
+            deepspeed.comm.destroy_process_group()
+            InferenceEngine.inference_mp_group = None
 
 
 def chosen_accelerator(config: DeepSpeedConfig) -> str:
@@ -86,9 +92,19 @@ def chosen_accelerator(config: DeepSpeedConfig) -> str:
     return accelerator
 
 
-def load(config: DeepSpeedConfig, source: ModelSource, clock: Clock) -> Inference:
-    """Load tokenizer and model and give the model to DeepSpeed. Raises `BadInput`, `Unavailable`, `Refused`."""
-    import deepspeed
+@dataclass
+class Prepared:
+    """Tokenizer and model as Transformers loads them, before DeepSpeed sees them."""
+
+    source: ModelSource
+    tokenizer: Any
+    model: Any
+    accelerator: str
+    kernel_injection: bool
+
+
+def prepare(config: DeepSpeedConfig, source: ModelSource) -> Prepared:
+    """Load tokenizer and model. Raises `BadInput`, `Unavailable`, `Refused`."""
     import torch
 
     loading.quieten()
@@ -99,7 +115,14 @@ def load(config: DeepSpeedConfig, source: ModelSource, clock: Clock) -> Inferenc
     if injection and accelerator == "cpu":
         raise Refused("DeepSpeed has no kernels to inject on a CPU.", "Set engine.kernel_injection=false or leave it out.")
     tokenizer = loading.load_tokenizer(config, source)
-    model = loading.load_model(config, source)
+    return Prepared(source, tokenizer, loading.load_model(config, source), accelerator, injection)
+
+
+def wrap(config: DeepSpeedConfig, prepared: Prepared, clock: Clock) -> Inference:
+    """Give the model to DeepSpeed; of tensor parallelism all ranks have to do so at the same time. Raises `Refused`."""
+    import deepspeed
+
+    source, tokenizer, model, injection = prepared.source, prepared.tokenizer, prepared.model, prepared.kernel_injection
     special = loading.special_ids(model, tokenizer)
     loading.forget_defaults(model)
     context = description.context_tokens(model)
@@ -137,7 +160,7 @@ def load(config: DeepSpeedConfig, source: ModelSource, clock: Clock) -> Inferenc
     )
     if replaced:
         _probe(batches, source)
-    return Inference(engine, batches, accelerator, injection, config.tensor_parallel, replaced)
+    return Inference(engine, batches, prepared.accelerator, injection, config.tensor_parallel, replaced)
 
 
 def _probe(batches: StaticBatches, source: ModelSource) -> None:

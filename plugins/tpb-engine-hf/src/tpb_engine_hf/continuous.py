@@ -157,7 +157,7 @@ class ContinuousBatching:
         model = self._batches.model.config.get_text_config()
         heads = getattr(model, "num_key_value_heads", None) or model.num_attention_heads
         width = getattr(model, "head_dim", None) or model.hidden_size // model.num_attention_heads
-        page_bytes = 2 * self._config.kv_page_tokens * model.num_hidden_layers * heads * width * self._batches.model.dtype.itemsize
+        page_bytes: int = 2 * self._config.kv_page_tokens * model.num_hidden_layers * heads * width * self._batches.model.dtype.itemsize
         room = int(psutil.virtual_memory().available * CPU_CACHE_SHARE) // page_bytes
         return max(request_pages + 1, min(wanted, room))
 

@@ -111,9 +111,11 @@ class StaticBatches:
     def _synchronize(self) -> Callable[[], None]:
         import torch
 
-        if self.model.device.type == "cuda":
-            return torch.cuda.synchronize
-        return lambda: None
+        def nothing() -> None:
+            return
+
+        wait: Callable[[], None] = torch.cuda.synchronize if self.model.device.type == "cuda" else nothing
+        return wait
 
     def _generate(self, batch: Batch, rows: list[Row], accepted: list[Request], prompts: list[list[int]], shared: Sampling) -> None:
         import torch
