@@ -90,6 +90,28 @@ def test_cpu_seconds_are_null_with_a_reason(make_bundle: Make) -> None:
     assert _measure(make_bundle(neither, "c"))["cpu_s_reason"] == "no_sensor"
 
 
+def test_a_watched_server_counts_its_own_tokens(make_bundle: Make) -> None:
+    def watched(manifest: Any, tables: Tables) -> None:
+        counter = {**manifest["channels"][3], "kind": "counter", "unit": "tokens", "scope": "other"}
+        manifest["channels"] = [
+            {**counter, "channel": f"server/{name}_tokens_total", "domain": f"n0/{name}"} for name in ("generation", "prompt")
+        ]
+        tables.update(requests=[], steps=[], samples=[
+            {"channel": f"server/{name}_tokens_total", "t_ns": second * 1000 * MS, "value": 100.0 + second * rate}
+            for second in range(3) for name, rate in (("generation", 50.0), ("prompt", 200.0))
+        ])  # fmt: skip
+
+    row = _measure(make_bundle(watched))
+    assert (row["output_tokens"], row["input_tokens"]) == (round(0.31 * 50), round(0.31 * 200))
+
+    def restarted(manifest: Any, tables: Tables) -> None:
+        watched(manifest, tables)
+        tables["samples"][-2]["value"] = 0.0
+
+    row = _measure(make_bundle(restarted, "other"))
+    assert (row["output_tokens"], row["output_tokens_reason"], row["input_tokens"]) == (None, "tokens_not_resolved", 62)
+
+
 _REQUEST = st.tuples(st.integers(0, 50), st.lists(st.integers(0, 20), min_size=0, max_size=6), st.integers(0, 9))
 
 

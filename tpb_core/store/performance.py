@@ -11,6 +11,7 @@ from tpb_core.api.attributor import Window
 from tpb_core.api.codes import Reason
 from tpb_core.store.bundle import Bundle
 from tpb_core.store.stretch import RequestTimes, Stretch, request_times, stretch_of
+from tpb_core.store.watched import counted, token_counters
 
 PERCENTILES = (50, 90, 95, 99)
 _SPREADS = ("latency", "ttft", "tpot", "itl")
@@ -24,6 +25,7 @@ def performance_of(bundle: Bundle) -> list[dict[str, Any]]:
 
 def _row(bundle: Bundle, times: RequestTimes, window: Window) -> dict[str, Any]:
     stretch = stretch_of(times, window)
+    _count_watched(bundle, times, stretch, window)
     cpu_s, cpu_reason = _cpu_s(bundle, window)
     row: dict[str, Any] = {
         "window": window.window,
@@ -47,6 +49,17 @@ def _row(bundle: Bundle, times: RequestTimes, window: Window) -> dict[str, Any]:
         quantiles = np.percentile(seconds, PERCENTILES) * scale if len(seconds) else [None] * len(PERCENTILES)
         row |= {f"{name}_p{p}_{unit}": None if q is None else float(q) for p, q in zip(PERCENTILES, quantiles, strict=True)}
     return row
+
+
+def _count_watched(bundle: Bundle, times: RequestTimes, stretch: Stretch, window: Window) -> None:
+    """Where there are no requests of ours but a server's token counters, those say how many tokens there were."""
+    if len(times.begins):
+        return
+    outputs, inputs = token_counters(bundle)
+    if outputs:
+        stretch.output_tokens, stretch.output_reason = counted(bundle, outputs, window)
+    if inputs:
+        stretch.input_tokens, stretch.input_reason = counted(bundle, inputs, window)
 
 
 def _latencies(times: RequestTimes, stretch: Stretch) -> tuple[npt.NDArray[np.float64], ...]:
