@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -128,3 +130,46 @@ def test_a_folder_that_is_no_bundle_is_refused(tmp_path: Path) -> None:
         finish_bundle(tmp_path, status="partial", status_reason=None)
     with pytest.raises(BadBundle, match="no such folder"):
         finish_bundle(tmp_path / "none", status="partial", status_reason=None)
+
+
+def _finish_with_little_room(bundle: Path, queue: Any) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_500, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    try:
+        finish_bundle(bundle, status="complete", status_reason=None)
+    except OSError as error:
+        queue.put(str(error))
+    else:
+        queue.put("finished")
+
+
+def test_a_full_disk_leaves_the_spool_whole_for_another_try(tmp_path: Path) -> None:
+    bundle = _spooled(tmp_path, samples=4000)
+    before = {path.name: path.read_bytes() for path in (bundle / "spool").iterdir()}
+    context = multiprocessing.get_context("spawn")
+    queue = context.Queue()
+    process = context.Process(target=_finish_with_little_room, args=(bundle, queue))
+    process.start()
+    assert queue.get(timeout=60) != "finished"
+    process.join(60)
+    assert {path.name: path.read_bytes() for path in (bundle / "spool").iterdir()} == before
+    assert read_manifest(bundle)["status"] == "running"
+    assert not list(bundle.glob("*.tmp")) + list(bundle.glob(".*.tmp"))
+    finish_bundle(bundle, status="complete", status_reason=None)
+    assert len(_rows(bundle, "samples")) == 4000
+
+
+def _finish(bundle: Path) -> None:
+    finish_bundle(bundle, status="complete", status_reason=None)
+
+
+def test_several_may_finish_one_bundle_at_once(tmp_path: Path) -> None:
+    bundle = _spooled(tmp_path, samples=4000)
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_finish, args=(bundle,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert len(_rows(bundle, "samples")) == 4000
+    assert not (bundle / "spool").exists()

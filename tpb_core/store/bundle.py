@@ -18,6 +18,7 @@ from tpb_core.store.channels import channels_of
 from tpb_core.store.columns import Columns, integers, valid
 from tpb_core.store.invariants import check_invariants
 from tpb_core.store.manifest import MANIFEST, read_manifest
+from tpb_core.store.manifest_shape import check_shape
 from tpb_core.store.membership import check_membership
 from tpb_core.store.outputs import check_output
 from tpb_core.store.requests import Requests, refuse_repeated, refuse_reversed
@@ -37,6 +38,7 @@ class Bundle:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self._manifest = manifest
+        check_shape(manifest, MANIFEST)
         self._channels = channels_of(manifest, MANIFEST)
         self._window_table = _read_windows(path)
         self._event_table = _read_events(path)

@@ -23,10 +23,7 @@ _MAY_BE_NEGATIVE = ("offset_w", "common_r", "gain")
 
 def channels_of(manifest: Mapping[str, Any], file: str) -> list[Channel]:
     """The channels with their roles filled in. Raises BadBundle with the key as column and the place in the list as row."""
-    rows = manifest["channels"]
-    if not isinstance(rows, list):
-        raise BadBundle("is not a list", file=file, column="channels")
-    channels = [_channel(row, number, file) for number, row in enumerate(rows)]
+    channels = [_channel(row, number, file) for number, row in enumerate(manifest["channels"])]
     names: set[str] = set()
     for number, channel in enumerate(channels):
         if channel.channel in names:
@@ -74,9 +71,7 @@ def _check_roles(domain: str, channels: Sequence[Channel], rows: Sequence[int], 
         raise BadBundle(f"domain {domain!r} has neither a primary channel nor parts", file=file, column="channels.role", row=rows[0])
 
 
-def _channel(row: Any, number: int, file: str) -> Channel:
-    if not isinstance(row, dict):
-        raise BadBundle("is not a JSON object", file=file, column="channels", row=number)
+def _channel(row: dict[str, Any], number: int, file: str) -> Channel:
     for key in _REQUIRED:
         if row.get(key) is None:
             raise BadBundle("the required key is missing", file=file, column=f"channels.{key}", row=number)
