@@ -58,7 +58,9 @@ class Blocks:
 
     def redrawn(self, times: int, rng: np.random.Generator) -> Floats:
         """(times, p): coefficients with as many blocks drawn with replacement."""
-        return np.array([self.fit(np.bincount(rng.integers(0, len(self), len(self)), minlength=len(self)).astype(float)) for _ in range(times)])
+        return np.array(
+            [self.fit(np.bincount(rng.integers(0, len(self), len(self)), minlength=len(self)).astype(float)) for _ in range(times)]
+        )
 
 
 def blocks_of(design: Floats, values: Floats, trust: Floats, length: int, most: int = 400) -> Blocks:

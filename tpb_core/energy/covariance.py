@@ -18,7 +18,7 @@ NEGLIGIBLE = 1e-9
 LEAST_BLOCK_REFRESHES = 5
 NEIGHBOURS = 2
 LEAST_FOR_STAMPS = 30
-LEAST_STAMP_SHARE = 0.3
+LEAST_STAMP_SHARE = 0.15
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def stamp_noise(residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Fl
     left_over = residual * length_s
     variance = float(np.mean(left_over**2))
     together = float(np.mean(left_over[1:] * left_over[:-1]))
-    seen = max(-together, 0.0) + 2 * variance / float(np.sqrt(len(residual)))
+    seen = 2 * max(-together, 0.0) + 3 * variance / float(np.sqrt(len(residual)))
     found = float(np.sqrt(seen)) / max(float(np.mean(np.abs(power))), 1e-12)
     return np.asarray(np.clip(found, LEAST_STAMP_SHARE * stamp_u_s, stamp_u_s))
 

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.alignment import Alignment, Timing, align
-from tpb_core.energy.covariance import error_covariances
 from tpb_core.energy.columns import Columns
+from tpb_core.energy.covariance import error_covariances
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.timeline import State, Timeline
 
@@ -157,7 +157,17 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
     signed = _timing_effects(gain[keep, size:], nuisance_u, alignment, timing)
     names: tuple[State | str, ...] = ("total", *(State(columns.names[j][1]) for j in inside))
     durations = np.array([window.t1_s - window.t0_s, *columns.durations_s[inside]])
-    return Fit(names, energy[keep], durations, errors.covariances, signed, errors.noise_j2_per_s, errors.dof, int((window.trust > 0).sum()), alignment)
+    return Fit(
+        names,
+        energy[keep],
+        durations,
+        errors.covariances,
+        signed,
+        errors.noise_j2_per_s,
+        errors.dof,
+        int((window.trust > 0).sum()),
+        alignment,
+    )
 
 
 def _solve(design: Floats, window: FitWindow, centre: Floats, width: Floats) -> tuple[Floats, Floats, Floats]:

@@ -16,7 +16,6 @@ from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.step_split import Split, StepSplits
 from tpb_core.energy.timeline import State
 
-
 Floats = npt.NDArray[np.float64]
 
 

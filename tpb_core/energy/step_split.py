@@ -180,5 +180,3 @@ class StepSplits:
 def _ratio(terms: tuple[str, ...], theta: Floats, part: dict[str, float], whole: dict[str, float]) -> float:
     total = sum(value * whole[name] for name, value in zip(terms, theta, strict=True))
     return float(sum(value * part[name] for name, value in zip(terms, theta, strict=True)) / total) if total > 0 else 0.5
-
-

@@ -58,7 +58,10 @@ class Steps(Attributor[StepsConfig]):
             if any(row.reason == "uncertainty_too_large" for row in ledger.energy):
                 ledger.parameters["vary"] = VARY
             ledger.request_energy = request_energy(
-                energy, balance, method, lambda *where, rule=rule: shared.shares(rule, *where)  # type: ignore[misc]
+                energy,
+                balance,
+                method,
+                lambda *where, rule=rule: shared.shares(rule, *where),  # type: ignore[misc]
             )
             ledger.validity = phase_checks(energy, balance, method, shared.fitted_j)
             ledgers.append(ledger)
