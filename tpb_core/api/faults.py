@@ -39,8 +39,9 @@ class Faults:
 
     def recovered(self, channel: str) -> None:
         """The channel was read again after `METER_ERROR`; the next failure is told at once."""
-        key = (channel, EventCode.METER_ERROR)
-        trouble = self._open.pop(key, None)
+        if not self._open:  # the usual case, once a reading
+            return
+        trouble = self._open.pop((channel, EventCode.METER_ERROR), None)
         if trouble is not None:
             failed = f"; {trouble.untold + 1} readings failed since it was told" if trouble.untold else ""
             self._report(EventCode.METER_ERROR, f"reads again{failed}", channel)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from tpb_meter_amdsmi import AmdsmiConfig, AmdsmiMeter
 
 from tpb_core.api import Reason
 from tpb_core.testing.amdsmi_double import AmdGpu, AmdMachine
 from tpb_core.testing.meter_case import MeterCase
 from tpb_core.testing.meter_suite import MeterSuite
 from tpb_core.testing.nvml_double import PowerTrace
+from tpb_meter_amdsmi import AmdsmiConfig, AmdsmiMeter
 
 
 class TestAmdsmi(MeterSuite):

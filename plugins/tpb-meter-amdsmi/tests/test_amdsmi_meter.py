@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tpb_meter_amdsmi import AmdsmiConfig, AmdsmiMeter
-from tpb_meter_amdsmi.counter import energy_j
 
 from tpb_core.api import EventCode, MeterContext, Reason, Unavailable
 from tpb_core.testing.amdsmi_double import AmdGpu, AmdMachine
 from tpb_core.testing.nvml_double import PowerTrace, VirtualClock
+from tpb_meter_amdsmi import AmdsmiConfig, AmdsmiMeter
+from tpb_meter_amdsmi.counter import energy_j
 
 SECOND = 1_000_000_000
 Build = Callable[..., AmdsmiMeter]

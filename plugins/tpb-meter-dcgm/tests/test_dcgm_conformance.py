@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tpb_meter_dcgm import DcgmConfig, DcgmMeter
 
 from tpb_core.api import Reason
 from tpb_core.testing.dcgm_double import BINDINGS, DcgmGpu, DcgmMachine, Exporter, GraceCpu, install_dcgmi
 from tpb_core.testing.meter_case import MeterCase
 from tpb_core.testing.meter_suite import MeterSuite
 from tpb_core.testing.nvml_double import PowerTrace
+from tpb_meter_dcgm import DcgmConfig, DcgmMeter
 
 HEAVY = ("numpy", "pyarrow", "pydcgm", "requests", "httpx")
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tpb_meter_dcgm import DcgmConfig, DcgmMeter
 
 from tpb_core.api import EventCode, Reading, Reason, Series, Unavailable, Window
 from tpb_core.energy.domain_energy import domain_energy
@@ -19,6 +18,7 @@ from tpb_core.testing.dcgm_double import BINDINGS, DcgmGpu, DcgmMachine, Exporte
 from tpb_core.testing.memory_run import MemoryRun
 from tpb_core.testing.meter_context import RecordingContext
 from tpb_core.testing.nvml_double import PowerTrace
+from tpb_meter_dcgm import DcgmConfig, DcgmMeter
 
 Build = Callable[..., tuple[DcgmMeter, RecordingContext]]
 

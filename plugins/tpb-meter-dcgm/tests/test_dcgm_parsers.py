@@ -7,6 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tpb_meter_dcgm.discovery import parse_discovery
 from tpb_meter_dcgm.dmon import parse_row
 from tpb_meter_dcgm.fields import ENERGY, INSTANT, LEDGER, USAGE

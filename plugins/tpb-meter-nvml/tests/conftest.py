@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tpb_meter_nvml import NvmlConfig, NvmlMeter
 
 from tpb_core.api import EventCode, MeterContext
 from tpb_core.testing.nvml_double import NvmlDouble, VirtualClock, compile_library
 from tpb_core.testing.nvml_double.library import compiler
+from tpb_meter_nvml import NvmlConfig, NvmlMeter
 
 
 class Bench:

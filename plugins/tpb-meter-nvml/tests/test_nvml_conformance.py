@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pynvml
 import pytest
-from tpb_meter_nvml import NvmlConfig, NvmlMeter
 
 from tpb_core.api import Reason
 from tpb_core.testing.meter_case import MeterCase
 from tpb_core.testing.meter_suite import MeterSuite
 from tpb_core.testing.nvml_double import NvmlDouble, PowerTrace
+from tpb_meter_nvml import NvmlConfig, NvmlMeter
 
 
 class TestNvml(MeterSuite):

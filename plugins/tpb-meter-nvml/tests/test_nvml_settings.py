@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tpb_meter_nvml.journal import Journal, Note, boot_id
 
 from tpb_core.api import BadInput, EventCode, Reason, Refused, Unavailable
+from tpb_meter_nvml.journal import Journal, Note, boot_id
 
 HOLDER = """
 import sys, time

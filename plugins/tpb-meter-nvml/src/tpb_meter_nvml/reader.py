@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +13,14 @@ from tpb_core.api.faults import Faults
 from tpb_meter_nvml.channels import Slot
 
 MILLI = 0.001
-VALUE_OF_TYPE = ("dVal", "uiVal", "ulVal", "ullVal", "sllVal", "siVal", "usVal")
-"""Member of the value union by `valueType`."""
+FIELD_VALUE = struct.Struct("=IIqqII8s")
+"""`nvmlFieldValue_t`: field, scope, stamp in microseconds, latency in microseconds, value type, return code, value.
+
+Rows are unpacked from the buffer in one go: reading them member by member through ctypes costs more than the call itself.
+"""
+VALUE_OF_TYPE = tuple(struct.Struct(f"={code}") for code in "dIQQqiH")
+"""The value union by `valueType`: double, unsigned int, unsigned long (of the machine: 8 bytes on 64-bit Linux), unsigned long long,
+signed long long, int, unsigned short."""
 
 
 class BoardReader:
@@ -34,13 +42,15 @@ class BoardReader:
             before_ns = self._clock.now_ns()
             rows = self._nvml.nvmlDeviceGetFieldValues(handle, self._questions)
             after_ns = self._clock.now_ns()
-            for slot, row in zip(self._fields, rows, strict=True):
-                self.latency_us = int(row.latencyUsec)
-                if row.nvmlReturn:
-                    self._fails(slot, str(self._nvml.NVMLError(row.nvmlReturn)))
-                    continue
-                stamp_ns = int(row.timestamp) * 1000
-                self._take(readings, slot, before_ns, after_ns, _value(row), stamp_ns if stamp_ns > 0 else None)
+            for slot, (_, _, stamp_us, latency_us, kind, code, value) in zip(
+                self._fields, FIELD_VALUE.iter_unpack(bytes(rows)), strict=True
+            ):
+                self.latency_us = latency_us
+                raw = _value(kind, value)
+                if code or raw is None:
+                    self._fails(slot, str(self._nvml.NVMLError(code)) if code else f"a value of unknown type {kind}")
+                else:
+                    self._take(readings, slot, before_ns, after_ns, raw, stamp_us * 1000 if stamp_us > 0 else None)
         for slot in self._calls:
             self._call(readings, slot, handle)
         return readings
@@ -70,6 +80,9 @@ class BoardReader:
         self._faults.happened(EventCode.METER_ERROR, slot.channel.channel, f"field {slot.field}: {word}")
 
 
-def _value(row: Any) -> float:
-    kind = int(row.valueType)
-    return float(getattr(row.value, VALUE_OF_TYPE[kind] if kind < len(VALUE_OF_TYPE) else "ullVal"))
+def _value(kind: int, value: bytes) -> float | None:
+    """The number in the union; None where it is of an unknown type, negative or not finite."""
+    if kind >= len(VALUE_OF_TYPE):
+        return None
+    number = float(VALUE_OF_TYPE[kind].unpack_from(value)[0])
+    return number if 0 <= number < math.inf else None
