@@ -111,7 +111,15 @@ class _Shell:
 
             print(f"{self._asked.database} (read-only). .help for help, .quit or Ctrl-D to leave.")
         pending: list[str] = []
-        while (line := self._read(bool(pending))) is not None:
+        while True:
+            try:
+                line = self._read(bool(pending))
+            except KeyboardInterrupt:  # drops what was typed so far
+                print()
+                pending = []
+                continue
+            if line is None:
+                break
             if not pending and line.strip().startswith("."):
                 if self._command(line.strip()):
                     return EXIT_DONE
@@ -131,9 +139,6 @@ class _Shell:
             if self._at_terminal:
                 print()
             return None
-        except KeyboardInterrupt:
-            print()
-            return ""
 
     def _command(self, line: str) -> bool:
         """Do a dot command; whether it was the last one."""
