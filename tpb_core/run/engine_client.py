@@ -37,14 +37,13 @@ class EngineClient:
         )
         if answer["protocol"] != WORKER_PROTOCOL:
             raise BadInput(f"the engine's interpreter speaks worker protocol {answer['protocol']}, this session {WORKER_PROTOCOL}")
-        fields = dict(answer["capabilities"])
-        fields["sampling"] = frozenset(fields["sampling"])
-        self.capabilities = Capabilities(**fields)
+        self.capabilities = _capabilities(answer["capabilities"])
 
     def open(self, timeout_s: float, clock_now_ns: int) -> dict[str, Any]:
-        """Load the model; returns the manifest key `engine`."""
+        """Load the model; returns the manifest key `engine`. What the engine can do may have become less: look at `capabilities` again."""
         answer = self._ask({"kind": "open"}, "opened", until_ns=clock_now_ns + int(timeout_s * 1e9))
         self.description = answer["description"]
+        self.capabilities = _capabilities(answer["capabilities"])
         return self.description
 
     # --- Tokenizer -----------------------------------------------------------------------------------------------------------
@@ -129,6 +128,10 @@ class EngineClient:
             self.batch_running = False
         else:
             self._mail.append(message)
+
+
+def _capabilities(fields: Message) -> Capabilities:
+    return Capabilities(**{**fields, "sampling": frozenset(fields["sampling"])})
 
 
 def _to_json(request: Request) -> Message:

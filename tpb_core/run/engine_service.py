@@ -46,7 +46,9 @@ class EngineService:
         if kind == "open":
             description = self.engine.open(self)
             self._report_processes()
-            self._send({"kind": "opened", "description": describe(description)})
+            self._send(
+                {"kind": "opened", "description": describe(description), "capabilities": _capabilities(self.engine.own_capabilities())}
+            )
         elif kind == "submit":
             requests = self._accept(message)
             self.engine.submit(requests, self)
@@ -122,17 +124,21 @@ class EngineService:
         else:
             outcome.token_ns.extend([t_ns] * count)
 
+    def first_token(self, request: int, t_ns: int) -> None:
+        """See `EngineSink`."""
+        self._outcomes[request].first_token_ns = t_ns
+
     def finished(
         self,
         request: int,
         t_ns: int,
         reason: str,
         *,
-        input_tokens: int,
-        output_tokens: int,
-        cached_tokens: int = 0,
+        input_tokens: int | None,
+        output_tokens: int | None,
+        cached_tokens: int | None = 0,
         sequences: int = 1,
-        preemptions: int = 0,
+        preemptions: int | None = 0,
         text: str | None = None,
     ) -> None:
         """See `EngineSink`."""
@@ -140,7 +146,7 @@ class EngineService:
         outcome.status, outcome.finish_reason, outcome.finished_ns = "ok", reason, t_ns
         outcome.input_tokens, outcome.output_tokens, outcome.cached_tokens = input_tokens, output_tokens, cached_tokens
         outcome.sequences, outcome.preemptions, outcome.text = sequences, preemptions, text
-        if outcome.token_ns and len(outcome.token_ns) != output_tokens:
+        if outcome.token_ns and output_tokens is not None and len(outcome.token_ns) != output_tokens:
             self.event(
                 EventCode.TOKENS_DIFFER,
                 f"the engine counts {output_tokens} output tokens and stamped {len(outcome.token_ns)}",
@@ -152,7 +158,8 @@ class EngineService:
         """See `EngineSink`."""
         outcome = self._outcomes.pop(request)
         outcome.status, outcome.error, outcome.finished_ns = status, error, t_ns
-        outcome.output_tokens = len(outcome.token_ns)
+        if outcome.token_ns or outcome.first_token_ns is None:  # else something came out, and nobody knows how many tokens
+            outcome.output_tokens = len(outcome.token_ns)
         self._send({"kind": "outcome", **outcome.to_json()})
 
     def step(self, step: Step) -> None:
@@ -177,8 +184,9 @@ def build_service(hello: Message, engine_class: type[Engine[EngineConfig]], dist
         )
     config = engine_class.config_class(**hello["engine"])
     context = EngineContext(clock=clock, **hello["context"])
-    service = EngineService(engine_class(config, context), distribution, Path(hello["bundle"]), clock, send)
-    send({"kind": "hello", "protocol": WORKER_PROTOCOL, "pid": os.getpid(), "capabilities": _capabilities(engine_class.capabilities)})
+    engine = engine_class(config, context)
+    service = EngineService(engine, distribution, Path(hello["bundle"]), clock, send)
+    send({"kind": "hello", "protocol": WORKER_PROTOCOL, "pid": os.getpid(), "capabilities": _capabilities(engine.own_capabilities())})
     return service
 
 

@@ -64,7 +64,6 @@ class Measurement(Stages):
             self._idle("idle_loaded_after", idle_s)
 
     def _load_engine(self, sampler: SamplerClient) -> tuple[EngineClient, bool]:
-        name = self.point.engine["name"]
         self._context = {
             "run_id": self.run_id,
             "node": NODE,
@@ -76,23 +75,27 @@ class Measurement(Stages):
         pids = [engine.transport.pid] if engine.transport.pid is not None else []
         sampler.guard(pids)
         sampler.engine_started(pids)
-        as_batch = check_capabilities(
-            engine,
-            self.point.sampling,
-            static_batch=self._shape.static_batch,
-            max_concurrency=self._shape.max_concurrency,
-            name=name,
-        )
+        as_batch = self._check_capabilities(engine)
         if loaded:
             description = engine.description
         else:
             with self._stage("load"):
                 description = engine.open(float(self.point.engine.get("start_timeout_s", 900.0)), self._clock.now_ns())
+            as_batch = self._check_capabilities(engine)  # what a server can do is known when it is there
         self._manifest.engine_loaded(description)
         for key, asked, got in self._manifest.options_that_differ():
             self._recorder.event(EventCode.OPTIONS_DIFFER, f"engine.{key}: asked {asked!r}, effective {got!r}", source="engine")
         self._manifest.write()
         return engine, as_batch
+
+    def _check_capabilities(self, engine: EngineClient) -> bool:
+        return check_capabilities(
+            engine,
+            self.point.sampling,
+            static_batch=self._shape.static_batch,
+            max_concurrency=self._shape.max_concurrency,
+            name=self.point.engine["name"],
+        )
 
     def _plan(self, engine: EngineClient) -> RequestPlan:
         plan = plan_requests(self.point.prompts, self.point.sampling, self.point.load.requests, self.point.run.seed, engine, self.run_id)

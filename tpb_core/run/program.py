@@ -7,13 +7,14 @@ import resource
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from typing import Any
 
 from tpb_core.api.errors import BadInput
 
-_GATE = 'read -r _ <&"$0"; eval "exec $0<&-"; exec "$@"'
-"""A shell that waits for a line before it becomes the program: its process is known, and idle, before the window opens."""
+_GATE = "import os, sys; fd = int(sys.argv[1]); os.read(fd, 1); os.close(fd); os.execvp(sys.argv[2], sys.argv[2:])"
+"""Waits for a byte before it becomes the program: its process is known, and idle, before the window opens."""
 
 
 class Program:
@@ -38,7 +39,7 @@ class Program:
         if shutil.which(self._command[0]) is None:
             raise BadInput(f"{self._command[0]}: no such program", "Type the program as in a shell, after --")
         read_fd, self._gate_fd = os.pipe()
-        self._process = subprocess.Popen(["/bin/sh", "-c", _GATE, str(read_fd), *self._command], pass_fds=[read_fd])
+        self._process = subprocess.Popen([sys.executable, "-ISc", _GATE, str(read_fd), *self._command], pass_fds=[read_fd])
         os.close(read_fd)
         return [self._process.pid]
 

@@ -14,7 +14,7 @@ import os
 import signal
 import sys
 
-from tpb_core.api.units import NS_PER_MS
+from tpb_core.api.units import NS_PER_MS, NS_PER_S
 from tpb_core.run.clock import RealClock
 from tpb_core.run.engine_service import EngineService, build_service
 from tpb_core.run.messages import Connection, ConnectionLost, error_message
@@ -47,10 +47,12 @@ def serve(connection: Connection) -> int:
         while True:
             try:
                 if service is not None and service.busy:
-                    message = connection.receive(0.0)
+                    report_fd = service.engine.report_fd()
+                    patience_ns = 0 if report_fd is None else _ITERATION_NS
+                    message = connection.receive(patience_ns / NS_PER_S, also=report_fd)
                     if message is None:
                         phase = "running requests"
-                        service.advance(clock.now_ns() + _ITERATION_NS)
+                        service.advance(clock.now_ns() + _ITERATION_NS - patience_ns)
                         continue
                 else:
                     message = connection.receive()
