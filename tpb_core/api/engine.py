@@ -91,20 +91,23 @@ class EngineSink(Protocol):
     def tokens(self, request: int, t_ns: int, count: int, ids: Sequence[int] = ()) -> None:
         """`count` output tokens of a request came out together at `t_ns`."""
 
+    def first_token(self, request: int, t_ns: int) -> None:
+        """The first output came at `t_ns`, from a server that does not say how many tokens it sends when; `tokens` is not called then."""
+
     def finished(
         self,
         request: int,
         t_ns: int,
         reason: str,
         *,
-        input_tokens: int,
-        output_tokens: int,
-        cached_tokens: int = 0,
+        input_tokens: int | None,
+        output_tokens: int | None,
+        cached_tokens: int | None = 0,
         sequences: int = 1,
-        preemptions: int = 0,
+        preemptions: int | None = 0,
         text: str | None = None,
     ) -> None:
-        """A request ended well. `reason` is `stop` or `length`; counts are of token ids, by the engine."""
+        """A request ended well. `reason` is `stop` or `length`; counts are of token ids, by the engine; None where it does not say."""
 
     def failed(self, request: int, t_ns: int, status: str, error: str) -> None:
         """A request ended with `error`, `timeout`, `cancelled` or `rejected`; what it cost stays in the ledger."""
@@ -149,6 +152,7 @@ class Engine(ABC, Generic[E_co]):
     interface_version: ClassVar[str] = ENGINE_INTERFACE
     config_class: ClassVar[type[EngineConfig]] = EngineConfig
     capabilities: ClassVar[Capabilities] = Capabilities()
+    """What the engine can do at best; `own_capabilities` is what this one can."""
 
     def __init__(self, config: E_co, context: EngineContext) -> None:
         self.config = config
@@ -158,6 +162,10 @@ class Engine(ABC, Generic[E_co]):
     def check(cls) -> str:
         """The version of the engine's library in this interpreter. Raises `Unavailable` with what to type where it does not work."""
         raise NotImplementedError
+
+    def own_capabilities(self) -> Capabilities:
+        """What this very engine can do: with these options before `open`, with what was found (a server) after it."""
+        return self.capabilities
 
     @abstractmethod
     def open(self, sink: EngineSink) -> EngineDescription:
@@ -178,6 +186,13 @@ class Engine(ABC, Generic[E_co]):
     def advance(self, sink: EngineSink, until_ns: int) -> bool:
         """Do one iteration (or wait for background work until `until_ns` at the latest) and report it. False where nothing is under way."""
         raise NotImplementedError
+
+    def report_fd(self) -> int | None:
+        """Readable while `advance` has an end of a request to report, for engines whose work goes on in the background.
+
+        The worker then waits for it and for messages at once, so that requests are sent on time and no core is kept busy waiting.
+        """
+        return None
 
     def cancel(self, requests: Sequence[int], sink: EngineSink) -> None:
         """End requests early; they are reported as `cancelled`."""

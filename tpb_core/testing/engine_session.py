@@ -82,7 +82,7 @@ class EngineSession:
     @property
     def capabilities(self) -> Capabilities:
         """What the engine claims."""
-        return self.engine.capabilities
+        return self.engine.own_capabilities()
 
     @property
     def drafts(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from tpb_core.api import EventCode, Step
 
@@ -17,14 +18,17 @@ class RecordedRequest:
     queued_ns: int | None = None
     tokens: list[tuple[int, int, tuple[int, ...]]] = field(default_factory=list)
     """`(t_ns, count, ids)` of each report, in order."""
+    first_output_ns: int | None = None
+    """Of an engine that does not count the tokens that it sends."""
     finished_ns: int | None = None
     reason: str | None = None
     """`stop` or `length`; None where it did not end well."""
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
+    input_tokens: Any = 0
+    """Counts are int; those of tokens and preemptions None where the engine does not say."""
+    output_tokens: Any = 0
+    cached_tokens: Any = 0
     sequences: int = 1
-    preemptions: int = 0
+    preemptions: Any = 0
     text: str | None = None
     status: str | None = None
     """`ok`, or how it failed; None while it is under way."""
@@ -79,17 +83,23 @@ class RecordingSink:
         assert len(ids) in (0, count), f"request {request}: {count} tokens and {len(ids)} ids"
         recorded.tokens.append((t_ns, count, tuple(ids)))
 
+    def first_token(self, request: int, t_ns: int) -> None:
+        """See `EngineSink.first_token`."""
+        recorded = self._open(request)
+        assert recorded.first_output_ns is None and not recorded.tokens, f"request {request}: the first output came twice"
+        recorded.first_output_ns = t_ns
+
     def finished(
         self,
         request: int,
         t_ns: int,
         reason: str,
         *,
-        input_tokens: int,
-        output_tokens: int,
-        cached_tokens: int = 0,
+        input_tokens: int | None,
+        output_tokens: int | None,
+        cached_tokens: int | None = 0,
         sequences: int = 1,
-        preemptions: int = 0,
+        preemptions: int | None = 0,
         text: str | None = None,
     ) -> None:
         """See `EngineSink.finished`."""
