@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tpb_engine_hf.config import ModelOptions
-
 from tpb_core.api import option
+from tpb_engine_hf.config import ModelOptions
 
 
 @dataclass

@@ -9,10 +9,9 @@ import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from tpb_engine_hf.source import locate
-
 from tpb_core.api import Capabilities, Engine, EngineContext, EngineDescription, EngineSink, Refused, Request, Tokenizer
 from tpb_engine_deepspeed.config import DeepSpeedConfig
+from tpb_engine_hf.source import locate
 
 if TYPE_CHECKING:
     from tpb_engine_deepspeed.inference import Inference
@@ -59,10 +58,9 @@ class DeepSpeedEngine(Engine[DeepSpeedConfig]):
             raise Refused("DeepSpeed's init_inference has no prefix cache.", "Set engine.prefix_cache=false.")
         version = self.check()
         source = locate(config)
-        from tpb_engine_hf import description
-
         from tpb_engine_deepspeed import inference
         from tpb_engine_deepspeed.ranks import Ranks
+        from tpb_engine_hf import description
 
         if config.tensor_parallel > 1:
             self._ranks = Ranks.start(config, self.context.log_path)

@@ -6,13 +6,12 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+from tpb_core.api import BadInput, Clock, Reason, Refused, Unavailable
+from tpb_engine_deepspeed.config import DeepSpeedConfig
 from tpb_engine_hf import description, loading
 from tpb_engine_hf.generation import StaticBatches
 from tpb_engine_hf.source import ModelSource
 from tpb_engine_hf.tokens import HfTokenizer
-
-from tpb_core.api import BadInput, Clock, Reason, Refused, Unavailable
-from tpb_engine_deepspeed.config import DeepSpeedConfig
 
 INSTALL = "Install torch for this machine, then: DS_BUILD_OPS=0 pip install --no-build-isolation deepspeed==0.19.8"
 PROBE_TOKENS = 4

@@ -83,9 +83,8 @@ def main() -> None:
     threading.Thread(target=listen, daemon=True).start()
     config = DeepSpeedConfig(**json.loads(lines.get()))
 
-    from tpb_engine_hf.source import locate
-
     from tpb_engine_deepspeed import inference
+    from tpb_engine_hf.source import locate
 
     prepared = inference.prepare(config, locate(config))
     answers.write(LOADED + "\n")

@@ -29,6 +29,9 @@ GO = "go"
 class Ranks:
     """Ranks 1 to n-1. This process becomes rank 0: its environment is changed until `close`."""
 
+    _met_before = False
+    """Process groups are numbered in each process, so that fresh ranks and one that had a group before would wait for each other."""
+
     def __init__(self, log_path: str | None) -> None:
         self._processes: list[subprocess.Popen[str]] = []
         self._log_path = f"{log_path}.ranks" if log_path else os.devnull
@@ -37,6 +40,11 @@ class Ranks:
     @classmethod
     def start(cls, config: DeepSpeedConfig, log_path: str | None) -> Ranks:
         """Start the processes; they load the model while this one does. Their output goes to `log_path`, with `.ranks` added."""
+        if cls._met_before:
+            raise Refused(
+                "This process had a group of tensor parallelism before, and torch can give it no second one with fresh processes.",
+                "Use run.isolation=process, so that each point gets a worker of its own.",
+            )
         count, port = config.tensor_parallel, config.master_port or _free_port()
         shared = {"WORLD_SIZE": str(count), "LOCAL_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         own = {**shared, "RANK": "0", "LOCAL_RANK": "0"}
@@ -63,6 +71,7 @@ class Ranks:
                     "A process of tensor parallelism ended while it loaded the model.",
                     f"Read {self._log_path}." if self._log_path else None,
                 )
+        Ranks._met_before = True
         self._tell(GO)
 
     def share(self, requests: Sequence[Request]) -> list[Request]:
