@@ -5,14 +5,9 @@ Real processes: `tpb` with the acme engine (which sleeps) and its meter, killed 
 
 from __future__ import annotations
 
-import json
-import os
 import resource
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,89 +19,8 @@ from tpb_core.store.bundle import Bundle
 from tpb_core.store.finish import finish_bundle
 from tpb_core.store.live import is_live
 
-WORDS = ["engine=acme", "meter=acme", "prompts=acme", "attributor=[acme]", "load.requests=400", "load.batch_size=2"]
-WORDS += ["sampling.max_output_tokens=20", "engine.token_ms=5", "run.warmup_rounds=0", "run.idle_s=0", "--no-wait"]
-
-
-class Tpb:
-    """A `tpb` under way in a folder of its own."""
-
-    def __init__(self, folder: Path, *words: str, limit: Callable[[], None] | None = None) -> None:
-        self.folder = folder
-        self.log = folder / "tpb.log"
-        environ = {**os.environ, "TMPDIR": str(folder)}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tpb_core.cli.main", *WORDS, *words],
-                cwd=folder,
-                env=environ,
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=limit,
-            )
-
-    def bundle(self) -> Path:
-        return next((self.folder / "runs").glob("2*"))
-
-    def until(self, condition: Callable[[], bool], what: str) -> None:
-        give_up_s = time.monotonic() + 30
-        while not condition():
-            if self.process.poll() is not None or time.monotonic() > give_up_s:
-                raise AssertionError(f"{what} did not come; tpb said:\n{self.log.read_text()}")
-            time.sleep(0.02)
-
-    def until_window(self, window: str) -> None:
-        """The window is open and half a second old, so that its rows are on disk."""
-        self.until(lambda: window in self.windows(), f"window {window}")
-        time.sleep(0.7)
-
-    def windows(self) -> set[str]:
-        text = self.log.read_text()
-        shown = {
-            "looking for meters": "meters",
-            "warming up": "warmup",
-            "measuring": "measure",
-            "idle, without": "idle_bare",
-            "idle, model": "idle",
-        }
-        return {window for line, window in shown.items() if line in text}
-
-    def children(self) -> dict[str, psutil.Process]:
-        """Sampler and worker by the last part of their module."""
-        found = {}
-        for child in psutil.Process(self.process.pid).children(recursive=True):
-            for word in child.cmdline():
-                if word.startswith("tpb_core.run."):
-                    found[word.removeprefix("tpb_core.run.")] = child
-        return found
-
-    def ended(self, timeout_s: float = 30) -> int:
-        return self.process.wait(timeout=timeout_s)
-
-    def manifest(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((self.bundle() / "manifest.json").read_text())
-        return document
-
-
-@pytest.fixture
-def start(tmp_path: Path, acme: None) -> Iterator[Callable[..., Tpb]]:
-    started: list[Tpb] = []
-
-    def begin(*words: str, **more: Any) -> Tpb:
-        started.append(Tpb(tmp_path, *words, **more))
-        return started[-1]
-
-    yield begin
-    for run in started:
-        if run.process.poll() is None:
-            run.process.kill()
-
-
-def gone(processes: dict[str, psutil.Process], within_s: float = 15) -> bool:
-    _, alive = psutil.wait_procs(list(processes.values()), timeout=within_s)
-    return not alive
+Start = Callable[..., Any]
+METER = "meter=acme"
 
 
 def rows(bundle: Path, table: str) -> list[dict[str, Any]]:
@@ -130,39 +44,39 @@ def codes(bundle: Path) -> set[str]:
     return {row["code"] for row in rows(bundle, "events")}
 
 
-def test_the_worker_killed_while_measuring(start: Callable[..., Tpb]) -> None:
-    run = start()
+def test_the_worker_killed_while_measuring(start: Start) -> None:
+    run = start(METER)
     run.until_window("measure")
     children = run.children()
     children["worker"].kill()
     assert run.ended() == 1
-    assert gone(children)
+    assert run.gone(children)
     assert run.manifest()["status"] == "partial"
     assert "killed by signal 9" in run.log.read_text()
     assert_kept(run.bundle())
     assert "engine_lost" in codes(run.bundle())
 
 
-def test_the_sampler_killed_while_measuring(start: Callable[..., Tpb]) -> None:
-    run = start()
+def test_the_sampler_killed_while_measuring(start: Start) -> None:
+    run = start(METER)
     run.until_window("measure")
     children = run.children()
     children["sampler_process"].kill()
     assert run.ended() == 1
-    assert gone(children)
+    assert run.gone(children)
     assert run.manifest()["status"] == "partial"
     assert_kept(run.bundle())
     assert "sampler_lost" in codes(run.bundle())
 
 
-def test_tpb_itself_killed_while_measuring_is_finished_by_its_guardian(start: Callable[..., Tpb]) -> None:
-    run = start()
+def test_tpb_itself_killed_while_measuring_is_finished_by_its_guardian(start: Start) -> None:
+    run = start(METER)
     run.until_window("measure")
     children = run.children()
     assert set(children) == {"worker", "sampler_process"}
     run.process.kill()
     assert run.ended() == -signal.SIGKILL
-    assert gone(children), "the guardian ends the engine and itself"
+    assert run.gone(children), "the guardian ends the engine and itself"
     assert not is_live(run.bundle())
     manifest = run.manifest()
     assert (manifest["status"], manifest["status_reason"]) == ("partial", "session_lost")
@@ -170,13 +84,13 @@ def test_tpb_itself_killed_while_measuring_is_finished_by_its_guardian(start: Ca
     assert "session_lost" in codes(run.bundle())
 
 
-def test_everything_killed_at_once_leaves_a_bundle_that_can_be_finished_later(start: Callable[..., Tpb]) -> None:
-    run = start()
+def test_everything_killed_at_once_leaves_a_bundle_that_can_be_finished_later(start: Start) -> None:
+    run = start(METER)
     run.until_window("measure")
     children = run.children()
     children["sampler_process"].kill()
     run.process.kill()
-    assert gone(children), "the worker dies with its session"
+    assert run.gone(children), "the worker dies with its session"
     assert run.manifest()["status"] == "running"
     finish_bundle(run.bundle(), status="partial", status_reason="session_lost")
     assert_kept(run.bundle())
@@ -191,25 +105,26 @@ def test_everything_killed_at_once_leaves_a_bundle_that_can_be_finished_later(st
         ("measure", []),
     ],
 )
-def test_ctrl_c_in_every_window(start: Callable[..., Tpb], window: str, words: list[str]) -> None:
-    run = start(*words)
+def test_ctrl_c_in_every_window(start: Start, window: str, words: list[str]) -> None:
+    run = start(METER, *words)
     run.until_window(window)
     children = run.children()
     run.process.send_signal(signal.SIGINT)
     assert run.ended(15) == 130
-    assert gone(children)
+    assert run.gone(children)
     assert run.manifest()["status"] == "partial"
     assert "interrupted" in codes(run.bundle())
     Bundle.open(run.bundle())
 
 
-def test_a_full_disk_ends_the_run_and_keeps_what_was_written(start: Callable[..., Tpb]) -> None:
+def test_a_full_disk_ends_the_run_and_keeps_what_was_written(start: Start) -> None:
     most_bytes = 40_000
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
 
     run = start(
+        METER,
         "meter.acme.interval_ms=1",
         "sampling.max_output_tokens=400",
         "engine.token_ms=1",
@@ -220,7 +135,7 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_written(start: Callable[...
     children: dict[str, psutil.Process] = {}
     run.until(lambda: bool(children.update(run.children())) or len(children) == 2, "sampler and worker")
     assert run.ended(60) == 1
-    assert gone(children)
+    assert run.gone(children)
     said = run.log.read_text()
     assert "Traceback" not in said
     assert "out.dir" in said
@@ -231,8 +146,8 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_written(start: Callable[...
     assert len(rows(run.bundle(), "steps")) > 20
 
 
-def test_a_folder_that_cannot_be_written_is_refused_before_anything_starts(tmp_path: Path, start: Callable[..., Tpb]) -> None:
+def test_a_folder_that_cannot_be_written_is_refused_before_anything_starts(tmp_path: Path, start: Start) -> None:
     (tmp_path / "file").write_text("")
-    run = start("out.dir=file/runs")
+    run = start(METER, "out.dir=file/runs")
     assert run.ended() == 2
     assert "out.dir=file/runs" in run.log.read_text()

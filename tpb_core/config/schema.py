@@ -32,6 +32,8 @@ class RunOptions:
     )
     request_timeout_s: float = option(600.0, help="a request that takes longer is cancelled", unit="s", minimum=0)
     max_duration_s: float | None = option(None, help="the measurement ends after this time whatever is left", unit="s", minimum=0)
+    power_limit_w: float | None = option(None, help="power limit of every GPU of the run, set for the run and put back after it", unit="W")
+    lock_clock_mhz: int | None = option(None, help="compute clock of every GPU of the run, locked for the run", unit="MHz")
     rerun: bool = option(False, help="measure points again that are finished already")
     keep_texts: bool = option(False, help="store the output texts in the bundle")
 

@@ -22,10 +22,9 @@ class AttributionReport:
 
 
 def attribute_bundle(folder: Path, attributors: list[dict[str, Any]]) -> AttributionReport:
-    """Run each attributor on the bundle and write its ledgers into it. Raises `BadBundle` and `PluginFault`."""
+    """Run each attributor on the bundle and write its ledgers into it. Raises `BadBundle`, `PluginFault` and OSError."""
     report = AttributionReport()
     bundle = Bundle.open(folder)
-    ledgers = []
     for options in attributors:
         name = options["name"]
         attributor_class = drivers.load("tpb.attributors", name)
@@ -33,14 +32,15 @@ def attribute_bundle(folder: Path, attributors: list[dict[str, Any]]) -> Attribu
             continue
         attributor: Attributor[AttributorConfig] = attributor_class(attributor_class.config_class(**options))
         try:
-            ledgers += attributor.attribute([bundle])
+            ledgers = attributor.attribute([bundle])
+            write_ledgers(folder, ledgers)  # ValueError where they do not add up
         except PreconditionFailed as refusal:
             report.refused[name] = refusal
-        except TpbError:
+        except (TpbError, OSError):
             raise
         except Exception as error:
             distribution = drivers.find("tpb.attributors", name).distribution
             raise PluginFault(distribution, f"attributing {folder.name}", error) from error
-    write_ledgers(folder, ledgers)
-    report.methods = [ledger.method for ledger in ledgers]
+        else:
+            report.methods += [ledger.method for ledger in ledgers]
     return report

@@ -70,6 +70,10 @@ class RunManifest:
         self.document["x_unavailable_meters"] = started["unavailable"]
         self.document["plugins"] += started["plugins"]
 
+    def power_controlled(self, limit_w: float | None, clock_mhz: int | None, effective_w: dict[str, float]) -> None:
+        """The power limit and clock that were asked for, and the limit that each device really has."""
+        self.document["x_power_control"] = {"limit_w": limit_w, "lock_clock_mhz": clock_mhz, "effective_limit_w": effective_w}
+
     def has_sensor(self) -> bool:
         """Whether any channel gives energy that is not merely estimated."""
         return any(c["kind"] in LEDGER_KINDS and c["evidence"] != "estimated" for c in self.document["channels"])

@@ -15,7 +15,7 @@ from tpb_core import drivers
 from tpb_core.api.channel import Channel, Reading
 from tpb_core.api.clock import Clock
 from tpb_core.api.codes import EventCode, Reason
-from tpb_core.api.errors import BadInput, TpbError, Unavailable
+from tpb_core.api.errors import BadInput, Refused, TpbError, Unavailable
 from tpb_core.api.meter import Meter, MeterConfig, MeterContext
 from tpb_core.api.units import NS_PER_MS
 from tpb_core.run.lateness import Lateness
@@ -51,6 +51,8 @@ class Sampler:
         self._samples = StreamWriter(bundle, "samples", "sampler")
         self._events = StreamWriter(bundle, "events", "sampler")
         self.schedules: dict[str, Schedule] = {}
+        self._allocated: dict[str, set[str]] = {}
+        """Devices of the run, by meter."""
 
     def start(self, meters: dict[str, dict[str, Any]]) -> dict[str, Any]:
         """Discover and open the meters in order; those that do not work here are named with their reason, never left out silently.
@@ -70,6 +72,7 @@ class Sampler:
             for channel in found:
                 channel.meter, channel.node = name, self._context.node
             channels += found
+            self._allocated[name] = {channel.device for channel in found if channel.device is not None and channel.allocated}
             self.schedules[name] = Schedule(meter, round(float(options.get("interval_ms", 100.0)) * NS_PER_MS))
         settle_roles(channels, list(meters))
         begin_ns = self._clock.now_ns()
@@ -153,6 +156,28 @@ class Sampler:
         schedule.samples += len(rows)
         for row in rows:
             self._samples.append(row)
+
+    def control_power(self, limit_w: float | None, clock_mhz: int | None) -> dict[str, float]:
+        """Set power limit and clock of every device of the run; returns the effective limit of each device in watts.
+
+        Put back by `stop`, which the guardian calls too. Raises `Refused` where no meter can, `Unavailable` without permission,
+        `BadInput` for a value that a device does not take; what was set before that is put back at the end all the same.
+        """
+        effective: dict[str, float] = {}
+        for name, schedule in self.schedules.items():
+            meter: Any = schedule.meter
+            if not hasattr(meter, "set_power_limit"):
+                continue
+            for device in sorted(self._allocated[name] - set(effective)):
+                if clock_mhz is not None:
+                    meter.lock_clocks(device, clock_mhz, clock_mhz)
+                effective[device] = meter.set_power_limit(device, limit_w) if limit_w is not None else float("nan")
+        if not effective:
+            raise Refused(
+                "run.power_limit_w and run.lock_clock_mhz: no meter of this run controls the power of a device",
+                "Add one that does, for example +meter=nvml on a machine with an NVIDIA GPU",
+            )
+        return effective
 
     def engine_started(self, pids: Sequence[int]) -> None:
         """Tell the meters which processes are the engine's."""

@@ -32,6 +32,9 @@ class SamplerClient(Protocol):
     def guard(self, groups: Sequence[int]) -> None:
         """Process groups to end when this process goes away."""
 
+    def control_power(self, limit_w: float | None, clock_mhz: int | None) -> dict[str, float]:
+        """Set power limit and clock of the run's devices; see `Sampler.control_power`."""
+
     def engine_started(self, pids: Sequence[int]) -> None:
         """The engine's processes."""
 
@@ -65,6 +68,10 @@ class LocalSampler:
 
     def guard(self, groups: Sequence[int]) -> None:
         """Nothing to guard: engine and sampler live in this process."""
+
+    def control_power(self, limit_w: float | None, clock_mhz: int | None) -> dict[str, float]:
+        """See `SamplerClient`."""
+        return self._sampler.control_power(limit_w, clock_mhz)
 
     def engine_started(self, pids: Sequence[int]) -> None:
         """See `SamplerClient`."""
@@ -116,6 +123,12 @@ class ProcessSampler:
     def guard(self, groups: Sequence[int]) -> None:
         """See `SamplerClient`."""
         self._send({"kind": "guard", "groups": list(groups)})
+
+    def control_power(self, limit_w: float | None, clock_mhz: int | None) -> dict[str, float]:
+        """See `SamplerClient`."""
+        self._send({"kind": "control_power", "limit_w": limit_w, "clock_mhz": clock_mhz})
+        effective: dict[str, float] = self._answer("power_controlled", _STOP_TIMEOUT_S)["effective_w"]
+        return effective
 
     def engine_started(self, pids: Sequence[int]) -> None:
         """See `SamplerClient`."""

@@ -1,6 +1,7 @@
 """The sampler process: `python -m tpb_core.run.sampler_process`. Outlives the engine and the session; guards the bundle.
 
-Messages from the session: `start` (once, first), `guard` (process groups of the engine), `engine_started`, `edge`, `overhead`, `stop`.
+Messages from the session: `start` (once, first), `guard` (process groups of the engine), `engine_started`, `edge`,
+`control_power`, `overhead`, `stop`.
 """
 
 from __future__ import annotations
@@ -71,6 +72,14 @@ class SamplerProcess:
             self._tell_once({"kind": "disk_full", "what": f"the sampler cannot write: {error.strerror}"})
         return True
 
+    def _control_power(self, sampler: Sampler, message: Message) -> None:
+        try:
+            effective = sampler.control_power(message["limit_w"], message["clock_mhz"])
+        except Exception as error:
+            self._connection.send(error_message(error, "setting the power limit", "a meter"))
+        else:
+            self._connection.send({"kind": "power_controlled", "effective_w": effective})
+
     def _tell_once(self, message: Message) -> None:
         if message["kind"] not in self._told:
             self._told.add(message["kind"])
@@ -84,6 +93,8 @@ class SamplerProcess:
             sampler.engine_started(message["pids"])
         elif kind == "edge":
             sampler.at_window_edge(message["window"])
+        elif kind == "control_power":
+            self._control_power(sampler, message)
         elif kind == "overhead":
             self._connection.send({"kind": "overhead", **sampler.overhead()})
         elif kind == "stop":

@@ -23,7 +23,7 @@ from tpb_core.run.interruption import Interruption
 from tpb_core.run.progress import Progress
 from tpb_core.run.recorder import Recorder
 from tpb_core.run.run_manifest import RunManifest
-from tpb_core.run.sampler_client import LocalSampler, ProcessSampler, SamplerClient
+from tpb_core.run.sampler_client import LocalSampler, ProcessSampler, SamplerClient, SamplerLost
 from tpb_core.store.live import hold_live
 
 NODE = "n0"
@@ -45,6 +45,8 @@ class Stages(ABC):
         self._manifest = RunManifest(bundle, run_id, study, point, clock)
         self._sampler: SamplerClient | None = None
 
+        self._power_controlled = False
+
     @abstractmethod
     def run(self) -> None:
         """All stages. Raises what went wrong; `end` or `abandon` must be called afterwards in any case."""
@@ -57,7 +59,7 @@ class Stages(ABC):
 
     def _start_meters(self) -> SamplerClient:
         self._progress.window("meters")
-        context = {"run_id": self.run_id, "node": NODE, "machine_id": machine_id(), "environ": _device_environment(os.environ)}
+        context = self._sampler_context()
         if isinstance(self._clock, VirtualClock):
             self._sampler = LocalSampler(self.bundle, self._clock, context)
         else:
@@ -67,9 +69,28 @@ class Stages(ABC):
             if self.point.meters[missing["meter"]].get("required"):
                 raise Refused(f"meter {missing['meter']!r} is required and does not work here: {missing['what']}", missing["fix"])
         self._manifest.meters_started(started)
+        self._control_power(self._sampler)
         self._manifest.write()
         self._notice_unused_devices(started["channels"])
         return self._sampler
+
+    def _sampler_context(self) -> dict[str, Any]:
+        return {"run_id": self.run_id, "node": NODE, "machine_id": machine_id(), "environ": _device_environment(os.environ)}
+
+    def _control_power(self, sampler: SamplerClient) -> None:
+        limit_w, clock_mhz = self.point.run.power_limit_w, self.point.run.lock_clock_mhz
+        if limit_w is None and clock_mhz is None:
+            return
+        self._power_controlled = True
+        effective_w = sampler.control_power(limit_w, clock_mhz)
+        self._manifest.power_controlled(limit_w, clock_mhz, effective_w)
+
+    def _put_back_after_loss(self) -> None:
+        """The sampler died with a power limit set. A new one finds the note that was left, puts the devices back, and ends."""
+        replacement = ProcessSampler(self.bundle, self._sampler_context())
+        with contextlib.suppress(TpbError):
+            replacement.start(self.point.meters)
+        replacement.stop()
 
     def _wait_until(self, end_ns: int) -> None:
         while (now_ns := self._clock.now_ns()) < end_ns:
@@ -122,6 +143,8 @@ class Stages(ABC):
             self.note_event(code, error.what, level="error")
         last_words = self._close_subject(error)
         sampler_cost = self._sampler.stop() if self._sampler is not None else {}
+        if self._power_controlled and isinstance(error, SamplerLost):
+            self._put_back_after_loss()
         self.note_event(EventCode.RUN_FINISHED, "complete" if error is None else error.what, level="info")
         self._manifest.ended(sampler_cost, last_words)
         with contextlib.suppress(OSError):  # a full disk: what was flushed stays, and finish_bundle says what is missing

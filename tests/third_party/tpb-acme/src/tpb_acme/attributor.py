@@ -14,7 +14,7 @@ class AcmeAttributor(Attributor[AttributorConfig]):
         """One ledger."""
         run = runs[0]
         ledger = Ledger(method="acme/mean", attributor_version="3.2.1")
-        for channel in (c for c in run.channels if c.kind == "power"):
+        for channel in (c for c in run.channels if c.kind == "power" and c.role in (None, "primary")):
             series = run.series(channel.channel)
             for window in run.windows:
                 inside = (series.t_ns >= window.t0_ns) & (series.t_ns < window.t1_ns)
