@@ -77,7 +77,8 @@ def test_net_bases_subtract_the_mean_idle_power_and_carry_the_drift() -> None:
     drift = [
         b for b in ledger.budget if b.term == "idle_drift" and b.window == "measure" and b.basis == "net_loaded" and b.domain == "n0/gpu0"
     ]
-    assert {abs(round(b.du_j)) for b in drift} == {round(60 * 10 / np.sqrt(12))}
+    assert [abs(b.du_j) for b in drift] == pytest.approx([60 * 10 / np.sqrt(12)] * len(drift), rel=0.02)
+    assert drift
     assert row(ledger, basis="net_bare").reason == "no_idle_window"
 
 
@@ -129,7 +130,7 @@ def missing(series: Series, a: float, b: float) -> Series:
 def test_holes_of_more_than_one_percent_are_null_and_others_bridged() -> None:
     series = read_power(TRACE, reads(), Refresh(0.1), 0.1, np.random.default_rng(0))
     assert row(of(power(), missing(series, 120.0, 122.0))).reason == "gap"
-    assert row(of(power(), missing(series, 120.0, 120.45))).joules == pytest.approx(24_000.0, rel=5e-3)
+    assert row(of(power(), missing(series, 120.0, 120.35))).joules == pytest.approx(24_000.0, rel=5e-3)
 
 
 def test_a_counter_that_went_unread_has_no_hole() -> None:

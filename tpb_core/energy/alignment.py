@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.columns import Columns
-from tpb_core.energy.observations import Observations
+from tpb_core.energy.observations import SLOW_POLL, Observations
 
 Floats = npt.NDArray[np.float64]
 
@@ -48,7 +48,7 @@ def align(columns: Columns, observations: Observations, rows: slice, trust: Floa
     """The shift and smear under which a plain fit leaves least, the shift penalised by its prior uncertainty."""
     jitter = observations.jitter_hi_s[rows]
     typical = float(np.median(jitter)) if len(jitter) else 0.0
-    stamp_u = typical / float(np.sqrt(12))
+    stamp_u = observations.lateness_s / float(np.sqrt(12))
     shift_u = float(np.sqrt(timing.delay_u_s**2 + timing.clock_u_s**2 + stamp_u**2))
     length = float(np.median(observations.hi_s[rows] - observations.lo_s[rows])) if len(jitter) else 1.0
     states = sum(1 for name in columns.names if name[0] == "in")
@@ -56,7 +56,8 @@ def align(columns: Columns, observations: Observations, rows: slice, trust: Floa
         return Alignment(0.0, 1.0, shift_u, stamp_u)
     part = slice(rows.start, min(rows.stop, rows.start + MOST_ROWS))
     power, weight = observations.mean_w[part], trust[: part.stop - part.start]
-    smears = SMEARS if typical > MATTERS * length else (1.0,)
+    told = observations.lateness_s < SLOW_POLL * observations.refresh_s  # reads show when refreshes come: what is left does smear
+    smears = SMEARS if typical > MATTERS * length and not told else (1.0,)
     best = (0.0, 1.0)
     for shifts in (np.array(SHIFTS) * shift_u, None):
         tried = shifts if shifts is not None else best[0] + np.linspace(-0.3, 0.3, 7) * shift_u

@@ -56,12 +56,17 @@ def error_covariances(
     else:
         sigma = white_noise(residual, good)
         covariances["noise"] = share * sigma**2 * (weights[good].T @ weights[good])
-    covariances["window_edges"] = _window_edges(observations, rows, residual, weights.shape[1], edges_s)
+    covariances["window_edges"] = _window_edges(observations, rows, residual, power, weights.shape[1], edges_s)
     return Errors(covariances, noise, max(len(residual) / block - unknowns, 2.0))
 
 
-def _window_edges(observations: Observations, rows: slice, residual: Floats, size: int, edges_s: tuple[float, float]) -> Floats:
-    """A window edge inside a cell: how its energy divides is known as well as power around it is constant beside the model."""
+def _window_edges(
+    observations: Observations, rows: slice, residual: Floats, power: Floats, size: int, edges_s: tuple[float, float]
+) -> Floats:
+    """A window edge inside a cell: how its energy divides is known as well as power around it is constant beside the model.
+
+    The stamps next to it count fully: no neighbour makes up for them.
+    """
     variance = 0.0
     cell_lo, cell_hi = observations.cell_lo_s[rows], observations.cell_hi_s[rows]
     for t_s in edges_s:
@@ -70,6 +75,8 @@ def _window_edges(observations: Observations, rows: slice, residual: Floats, siz
         share = float(np.clip((t_s - cell_lo[k]) / max(length, 1e-12), 0.0, 1.0))
         near = residual[max(k - NEIGHBOURS, 0) : k + NEIGHBOURS + 1]
         variance += (length * share * (1 - share) * float(np.ptp(near))) ** 2 / 3
+        if observations.increments:
+            variance += (float(power[k]) * float(observations.jitter_hi_s[rows][k])) ** 2 / 12
     covariance = np.zeros((size, size))
     covariance[0, 0] = variance
     return covariance

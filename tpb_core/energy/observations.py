@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.counters import Unwrapped, change_edges, unwrap
+from tpb_core.energy.refresh_grid import even
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -47,6 +48,8 @@ class Observations:
     """Share of the time that enters readings: averaging over refresh, at most 1; 1 for counters."""
     first_read_s: float
     last_read_s: float
+    lateness_s: float
+    """Full width of how late reads see a refresh: what an unknown shift common to all stamps may be."""
 
     def __len__(self) -> int:
         return len(self.mean_w)
@@ -115,7 +118,11 @@ def from_counter(
     usual_s = float(np.median(change_gaps)) if len(change_gaps) else 0.0
     refresh_s = update_s if update_s is not None else usual_s
     since_s = np.where(gap[edges] > 0, np.minimum(gap[edges], refresh_s), refresh_s)
-    edge_s = np.maximum.accumulate(t_s[edges] - since_s / 2 - delay_s)
+    lateness_s = float(np.median(since_s)) if len(since_s) else 0.0
+    middle_s = t_s[edges] - since_s / 2
+    if lateness_s < SLOW_POLL * refresh_s and not counted.hole.any():
+        middle_s, since_s = even(middle_s, since_s, refresh_s)
+    edge_s = np.maximum.accumulate(middle_s - delay_s)
     length_s = np.maximum(np.diff(edge_s), SHORTEST_S)
     energy_j = np.diff(counted.energy_j[edges])
     good = np.ones(len(energy_j), np.bool_)
@@ -130,7 +137,7 @@ def from_counter(
         cell_hi[-1] = max(cell_hi[-1], min(t_s[-1], cell_hi[-1] + 1.5 * max(usual_s, refresh_s)))
     first, last = (float(t_s[0]), float(t_s[-1])) if len(t_s) else (np.inf, -np.inf)
     observations = Observations(
-        lo, hi, mean_w, cell_lo, cell_hi, jitter[:-1], jitter[1:], good, True, max(refresh_s, 0.0), 0.0, 1.0, first, last
+        lo, hi, mean_w, cell_lo, cell_hi, jitter[:-1], jitter[1:], good, True, max(refresh_s, 0.0), 0.0, 1.0, first, last, lateness_s
     )
     return observations, counted
 
@@ -143,7 +150,11 @@ def from_power(
     refresh_s = update_s if update_s is not None else _refresh_seen(t_s, value_w, poll_s)
     seen_s, value, since_s, width_s = _refreshes(t_s, value_w, half_width_s, poll_s, refresh_s)
     usual_s = max(poll_s, refresh_s, SHORTEST_S)
-    hi = seen_s - since_s / 2 - delay_s
+    lateness_s = float(np.median(since_s)) if len(since_s) else 0.0
+    middle_s = seen_s - since_s / 2
+    if lateness_s < SLOW_POLL * refresh_s:
+        middle_s, since_s = even(middle_s, since_s, refresh_s)
+    hi = middle_s - delay_s
     jitter = since_s + 2 * width_s
     lo = hi - averaging_s
     if averaging_s == 0.0:  # an instant, smeared over what is not known of it
@@ -166,7 +177,9 @@ def from_power(
         value, jitter, good = np.insert(value, where, 0.0), np.insert(jitter, where, 0.0), np.insert(good, where, False)
     coverage = min(1.0, averaging_s / usual_s)
     first, last = (float(t_s[0]), float(t_s[-1])) if len(t_s) else (np.inf, -np.inf)
-    return Observations(lo, hi, value, cell_lo, cell_hi, jitter, jitter, good, False, refresh_s, averaging_s, coverage, first, last)
+    return Observations(
+        lo, hi, value, cell_lo, cell_hi, jitter, jitter, good, False, refresh_s, averaging_s, coverage, first, last, lateness_s
+    )
 
 
 def _refresh_seen(t_s: Floats, value: Floats, poll_s: float) -> float:
