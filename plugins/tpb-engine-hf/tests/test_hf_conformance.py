@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tpb_engine_hf import HfConfig
 
 from tpb_core.testing.engine_suite import EngineSuite
+from tpb_engine_hf import HfConfig
 
 pytestmark = pytest.mark.real_engine
 

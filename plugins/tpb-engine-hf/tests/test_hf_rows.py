@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tpb_engine_hf.rows import Row, rows_of, text_before_stop
 
 from tpb_core.api import Request, Sampling
+from tpb_engine_hf.rows import Row, rows_of, text_before_stop
 
 END = 0
 

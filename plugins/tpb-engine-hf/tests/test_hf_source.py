@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tpb_engine_hf import HfConfig
-from tpb_engine_hf.source import ModelSource, locate
 
 from tpb_core.api import BadInput
+from tpb_engine_hf import HfConfig
+from tpb_engine_hf.source import ModelSource, locate
 
 
 def test_a_folder_a_gguf_file_and_a_hub_name(tmp_path: Path) -> None:

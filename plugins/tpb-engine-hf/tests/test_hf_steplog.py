@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
-from tpb_engine_hf.rows import Row
-from tpb_engine_hf.steplog import StepLog
 
 from tpb_core.api import Member, Step
+from tpb_engine_hf.rows import Row
+from tpb_engine_hf.steplog import StepLog
 
 
 def no_text(ids: object) -> str:
