@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 _WINDOW_TEXTS = {
     "meters": "looking for meters",
+    "gate": "waiting until devices are idle, cool and steady",
     "load": "loading the model",
     "compile": "compiling",
     "warmup": "warming up",

@@ -32,6 +32,14 @@ class RunOptions:
     )
     request_timeout_s: float = option(600.0, help="a request that takes longer is cancelled", unit="s", minimum=0)
     max_duration_s: float | None = option(None, help="the measurement ends after this time whatever is left", unit="s", minimum=0)
+    gate_s: float = option(
+        0.0, help="before the engine starts, wait until every device was idle, cool and steady for this long; 0 is off", unit="s"
+    )
+    gate_timeout_s: float = option(900.0, help="the run begins after this time all the same, and says that the gate did not open", unit="s")
+    until_ci: str | None = option(
+        None, help="add repeats until the 95 % interval of J per output token is within this share, for example 2%"
+    )
+    max_repeats: int = option(20, help="most repeats of a point under run.until_ci")
     power_limit_w: float | None = option(None, help="power limit of every GPU of the run, set for the run and put back after it", unit="W")
     lock_clock_mhz: int | None = option(None, help="compute clock of every GPU of the run, locked for the run", unit="MHz")
     rerun: bool = option(False, help="measure points again that are finished already")

@@ -39,6 +39,8 @@ class Measurement(Stages):
         self._manifest.write()
         self._recorder.event(EventCode.RUN_STARTED, self.run_id, level="info")
         sampler = self._start_meters()
+        if self.point.run.gate_s > 0:
+            self._wait_for_gate(sampler)
         if self.point.run.idle_bare_s > 0:
             self._idle("idle_bare", self.point.run.idle_bare_s)
         engine, as_batch = self._load_engine(sampler)

@@ -74,6 +74,10 @@ class RunManifest:
         """The power limit and clock that were asked for, and the limit that each device really has."""
         self.document["x_power_control"] = {"limit_w": limit_w, "lock_clock_mhz": clock_mhz, "effective_limit_w": effective_w}
 
+    def gate_waited(self, opened: bool | None, waited_s: float) -> None:
+        """Whether the gate before the run opened; None where no channel tells."""
+        self.document["x_gate"] = {"opened": opened, "waited_s": waited_s}
+
     def has_sensor(self) -> bool:
         """Whether any channel gives energy that is not merely estimated."""
         return any(c["kind"] in LEDGER_KINDS and c["evidence"] != "estimated" for c in self.document["channels"])

@@ -51,6 +51,8 @@ class Sampler:
         self._samples = StreamWriter(bundle, "samples", "sampler")
         self._events = StreamWriter(bundle, "events", "sampler")
         self.schedules: dict[str, Schedule] = {}
+        self.latest: dict[str, tuple[int, float]] = {}
+        """Time and value of each channel's last reading."""
         self._allocated: dict[str, set[str]] = {}
         """Devices of the run, by meter."""
 
@@ -156,6 +158,7 @@ class Sampler:
         schedule.samples += len(rows)
         for row in rows:
             self._samples.append(row)
+            self.latest[row[0]] = (row[1], row[5])
 
     def control_power(self, limit_w: float | None, clock_mhz: int | None) -> dict[str, float]:
         """Set power limit and clock of every device of the run; returns the effective limit of each device in watts.

@@ -44,6 +44,9 @@ class SamplerClient(Protocol):
     def check(self) -> None:
         """Raise `SamplerLost` where the sampler is gone or its disk is full. Costs one system call."""
 
+    def latest(self) -> dict[str, tuple[int, float]]:
+        """Time and value of each channel's last reading."""
+
     def overhead(self) -> dict[str, Any]:
         """What sampling cost so far."""
 
@@ -83,6 +86,10 @@ class LocalSampler:
 
     def check(self) -> None:
         """Cannot get lost."""
+
+    def latest(self) -> dict[str, tuple[int, float]]:
+        """See `SamplerClient`."""
+        return dict(self._sampler.latest)
 
     def overhead(self) -> dict[str, Any]:
         """See `SamplerClient`."""
@@ -146,6 +153,12 @@ class ProcessSampler:
             raise self._lost() from None
         if message is not None:
             self._unexpected(message)
+
+    def latest(self) -> dict[str, tuple[int, float]]:
+        """See `SamplerClient`."""
+        self._send({"kind": "latest"})
+        readings = self._answer("latest", _STOP_TIMEOUT_S)["readings"]
+        return {channel: (int(t_ns), float(value)) for channel, (t_ns, value) in readings.items()}
 
     def overhead(self) -> dict[str, Any]:
         """See `SamplerClient`."""

@@ -1,7 +1,7 @@
 """The sampler process: `python -m tpb_core.run.sampler_process`. Outlives the engine and the session; guards the bundle.
 
 Messages from the session: `start` (once, first), `guard` (process groups of the engine), `engine_started`, `edge`,
-`control_power`, `overhead`, `stop`.
+`control_power`, `latest`, `overhead`, `stop`.
 """
 
 from __future__ import annotations
@@ -95,6 +95,8 @@ class SamplerProcess:
             sampler.at_window_edge(message["window"])
         elif kind == "control_power":
             self._control_power(sampler, message)
+        elif kind == "latest":
+            self._connection.send({"kind": "latest", "readings": sampler.latest})
         elif kind == "overhead":
             self._connection.send({"kind": "overhead", **sampler.overhead()})
         elif kind == "stop":

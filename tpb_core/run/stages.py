@@ -19,6 +19,7 @@ from tpb_core.api.units import NS_PER_S
 from tpb_core.config.schema import Point
 from tpb_core.run.clock import VirtualClock
 from tpb_core.run.environment import gpus_seen_by_os, machine_id
+from tpb_core.run.gate import Gate
 from tpb_core.run.interruption import Interruption
 from tpb_core.run.progress import Progress
 from tpb_core.run.recorder import Recorder
@@ -84,6 +85,25 @@ class Stages(ABC):
         self._power_controlled = True
         effective_w = sampler.control_power(limit_w, clock_mhz)
         self._manifest.power_controlled(limit_w, clock_mhz, effective_w)
+
+    def _wait_for_gate(self, sampler: SamplerClient) -> None:
+        """Wait until the devices are idle, cool and steady, at most `run.gate_timeout_s`; what came of it is in the manifest."""
+        gate = Gate(self._manifest.document["channels"], self.point.run.gate_s)
+        begin_ns = self._clock.now_ns()
+        if not gate.channels:
+            self._manifest.gate_waited(None, 0.0)
+            return
+        self._progress.window("gate")
+        give_up_ns = begin_ns + round(self.point.run.gate_timeout_s * NS_PER_S)
+        blockers = ["not looked at yet"]
+        while blockers and (now_ns := self._clock.now_ns()) < give_up_ns:
+            gate.observe(now_ns, sampler.latest())
+            blockers = gate.blockers(now_ns)
+            if blockers:
+                self._wait_until(now_ns + NS_PER_S)
+        if blockers:
+            self.note_event(EventCode.GATE_FAILED, "; ".join(blockers))
+        self._manifest.gate_waited(not blockers, (self._clock.now_ns() - begin_ns) / NS_PER_S)
 
     def _put_back_after_loss(self) -> None:
         """The sampler died with a power limit set. A new one finds the note that was left, puts the devices back, and ends."""
