@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from tpb_core.run.machine_lock import MachineLock
 from tpb_core.run.plan import Plan, Slot, slot_text
 from tpb_core.run.progress import Progress
 from tpb_core.run.session import RunResult, run_point
+from tpb_core.run.stop_rule import StopRule
 
 AfterRun = Callable[[Slot, RunResult], None]
 
@@ -35,12 +37,17 @@ def run_study(plan: Plan, progress: Progress, *, wait: bool = True, after_run: A
     bundles = {slot.order: plan.finished[slot.key] for slot in plan.slots if slot.key in plan.finished}
     outcome = StudyOutcome()
     slots = plan.open_slots
-    if slots:
-        keep = slots[0].point.run.isolation == "engine"
-        room = max(make_shape(slot.point.load).max_concurrency for slot in slots) if keep else 1
-        with EngineShelf(keep=keep, max_concurrency=room) as shelf, _machine(slots, shelf, progress, wait):
-            for slot in slots:
-                if len(plan.slots) > 1:
+    rule = StopRule(plan)
+    for key, bundle in plan.finished.items():
+        rule.take(key.point, bundle)
+    if slots or rule.target is not None:
+        keep = plan.slots[0].point.run.isolation == "engine"
+        room = max(make_shape(slot.point.load).max_concurrency for slot in plan.slots) if keep else 1
+        with EngineShelf(keep=keep, max_concurrency=room) as shelf, _machine(plan.slots, shelf, progress, wait):
+            for slot in itertools.chain(slots, rule.more()):
+                if slot.order >= len(plan.slots):
+                    progress.note(f"One more for run.until_ci: {slot_text(plan, slot)}")
+                elif len(plan.slots) > 1:
                     progress.note(f"Run {slot.order + 1} of {len(plan.slots)}: {slot_text(plan, slot)}")
                 try:
                     shelf.interruption.check()
@@ -55,6 +62,7 @@ def run_study(plan: Plan, progress: Progress, *, wait: bool = True, after_run: A
                     outcome.failures.append((slot, error))
                     continue
                 bundles[slot.order] = result.bundle
+                rule.take(slot.point.point, result.bundle)
                 if result.error is not None:
                     outcome.failures.append((slot, result.error))
                 if after_run is not None:
