@@ -54,23 +54,31 @@ class Settings:
         )
         self._report(EventCode.POWER_LIMIT_SET, f"{device}: compute clock locked to {low_mhz} to {high_mhz} MHz", None)
 
-    def restore(self) -> list[str]:
-        """Put back what this process changed. A device that cannot be restored keeps its note, and an event says so."""
-        return [device for device, note in list(self._held.items()) if self._put_back(note)]
+    def restore(self) -> dict[str, str]:
+        """Put back what this process changed: what was done, by device.
+
+        A device that cannot be restored keeps its note, and an event says so.
+        """
+        done = {note.device: self._put_back(note) for note in list(self._held.values())}
+        return {device: words for device, words in done.items() if words}
 
     def restore_left_behind(self) -> list[str]:
-        """Put back what processes that died left behind."""
-        return [note.device for note in self._journal.left_behind() if self._put_back(note)]
+        """Put back what processes that died left behind, and tell."""
+        done = {note.device: self._put_back(note) for note in self._journal.left_behind()}
+        for device, words in done.items():
+            if words:
+                self._report(EventCode.POWER_LIMIT_RESTORED, f"{device}: {words}, left behind by a process that died", None)
+        return [device for device, words in done.items() if words]
 
-    def _put_back(self, note: Note) -> bool:
-        """True where something was changed back, and the note is gone. Settings that a third party changed since are left alone."""
+    def _put_back(self, note: Note) -> str:
+        """What was changed back, empty for nothing; the note is gone then. Settings that a third party changed since are left alone."""
         if not note.is_of_this_boot():
             self._journal.delete(note.device)
-            return False
+            return ""
         nvml, handle = self._nvml, self._handle_of(note.device)
         if handle is None:
             self._report(EventCode.METER_ERROR, f"{note.device} does not answer: its settings are not restored yet", None)
-            return False
+            return ""
         try:
             done = self._put_back_limit(note, handle)
             if note.clocks_locked:
@@ -78,12 +86,10 @@ class Settings:
                 done.append("clocks unlocked")
         except nvml.NVMLError as error:
             self._report(EventCode.METER_ERROR, f"{note.device}: settings are not restored yet: {error}", None)
-            return False
+            return ""
         self._journal.delete(note.device)
         self._held.pop(note.device, None)
-        if done:
-            self._report(EventCode.POWER_LIMIT_RESTORED, f"{note.device}: {', '.join(done)}", None)
-        return bool(done)
+        return ", ".join(done)
 
     def _put_back_limit(self, note: Note, handle: Any) -> list[str]:
         if note.limit_before_mw is None:
@@ -112,7 +118,7 @@ class Settings:
         if found is not None and found.is_held():
             raise Refused(f"process {found.holder_pid} holds the settings of {device}", "Wait until that run has ended.")
         if found is not None:
-            self._put_back(found)
+            self.restore_left_behind()
         return self._journal.new(device)
 
     def _write(self, note: Note) -> None:

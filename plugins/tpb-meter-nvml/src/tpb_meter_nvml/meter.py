@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tpb_core.api import Channel, EventCode, Meter, MeterContext, Reading, Reason, Unavailable
+from tpb_core.api import Channel, EventCode, Meter, MeterContext, Reading, Reason, Refused, Unavailable
 from tpb_core.api.faults import Faults
 from tpb_core.api.own_processes import OwnProcesses
 from tpb_meter_nvml.allocation import Allocation, allocate, visible_gpus
@@ -198,19 +198,20 @@ class NvmlMeter(Meter[NvmlConfig]):
 
     def set_power_limit(self, device: str, limit_w: float) -> float:
         """Set the power limit of a device (UUID); returns the effective one in watts."""
-        return self._control().set_power_limit(device, limit_w)
+        return self._control(device).set_power_limit(device, limit_w)
 
     def lock_clocks(self, device: str, low_mhz: int, high_mhz: int) -> None:
         """Lock the compute clock of a device (UUID) to a range in MHz."""
-        self._control().lock_clocks(device, low_mhz, high_mhz)
+        self._control(device).lock_clocks(device, low_mhz, high_mhz)
 
     def restore(self) -> list[str]:
-        """Put back power limits and clocks; returns the devices restored. Idempotent."""
-        return self._settings.restore() if self._settings is not None else []
+        """Put back power limits and clocks; returns the devices restored, for the caller to tell. Idempotent."""
+        return list(self._settings.restore()) if self._settings is not None else []
 
     def close(self) -> None:
         """Restore settings, tell what was counted, and let go of NVML."""
-        self.restore()
+        for device, words in (self._settings.restore() if self._settings is not None else {}).items():
+            self.context.report_event(EventCode.POWER_LIMIT_RESTORED, f"{device}: {words}", None)
         self._faults.flush()
         self._devices.clear()
         if self._handles is not None:
@@ -219,10 +220,14 @@ class NvmlMeter(Meter[NvmlConfig]):
             with contextlib.suppress(self._nvml.NVMLError):  # the driver went away: there is nothing left to shut down
                 self._nvml.nvmlShutdown()
 
-    def _control(self) -> Settings:
+    def _control(self, device: str) -> Settings:
+        """Settings of a device that is wholly the run's: a board shared with others is not for one of them to slow down."""
         if self._settings is None:
             self.discover()
         assert self._settings is not None
+        part = next((found.part for found in self._devices if found.board.uuid == device), None)
+        if part is not None and (not part.allocated or part.share is not None):
+            raise Refused(f"{device} is not wholly the run's, so its settings are left alone", "Use a whole GPU: sudo nvidia-smi -mig 0")
         return self._settings
 
     def _journal(self) -> Journal:
