@@ -72,6 +72,14 @@ def test_tokens_are_those_of_static_batches(opened: Open, sampling: Sampling) ->
         assert streams.requests[number].reason == static.requests[number].reason
 
 
+def test_seeds_are_kept_while_other_prompts_are_still_being_computed(opened: Open) -> None:
+    session, prompts = opened(max_batch_tokens=8), [[5, 6], list(range(30)), [7] * 11]
+    sampling = Sampling(9, exact_output_length=True, temperature=1.0, seed=11)
+    streams, static = stream(session, prompts, sampling), batch(session, prompts, sampling)
+    assert any(step.prefill_tokens and step.decode_tokens for step in streams.steps)
+    assert [recorded.ids for recorded in streams.requests.values()] == [static.requests[number].ids for number in streams.requests]
+
+
 def test_prefill_and_decode_of_one_request(opened: Open) -> None:
     # 20 prompt tokens in batches of 8, then 2 further output tokens: 8 + 8 + 4, and one position each
     sink = stream(opened(max_batch_tokens=8), [list(range(20))], Sampling(3, exact_output_length=True))

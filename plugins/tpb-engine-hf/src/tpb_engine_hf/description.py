@@ -69,6 +69,16 @@ def effective_options(model: Any, config: ModelOptions) -> dict[str, Any]:
     }
 
 
+def device_name(model: Any, asked: str) -> str:
+    """The device of the model, spelt as it was asked for where that is the same one: `cuda` for `cuda:0`."""
+    import torch
+
+    device = torch.device(model.device)
+    if asked != "auto" and torch.device(asked).type == device.type and device.index in (None, 0) and torch.device(asked).index is None:
+        return asked
+    return str(device)
+
+
 def devices_in_use(model: Any) -> list[str]:
     """Torch devices that hold weights, in order, for example `["cuda:0", "cuda:1"]`."""
     return sorted({str(parameter.device) for parameter in model.parameters()})

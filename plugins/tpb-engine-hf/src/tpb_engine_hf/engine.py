@@ -102,7 +102,8 @@ class HfEngine(Engine[HfConfig]):
         self._batches = batches
         effective = description.effective_options(model, config) | {
             "cache": config.cache,
-            "quantization": description.quantization_name(model, source),
+            "device": description.device_name(model, config.device),
+            "quantization": description.quantization_name(model, source) or "none",
         }
         if config.compile:
             t0_ns, t1_ns = compiling.compile_forward(batches, config.compile_mode, self.context.max_context_tokens)

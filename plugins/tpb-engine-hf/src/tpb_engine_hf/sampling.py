@@ -70,7 +70,8 @@ class SeededSampling:
 
     Temperature, top-k and top-p are Transformers' own warpers, in its order. The token is the one at which the cumulative probability
     passes a uniform draw (inverse transform sampling), one draw a token; all other scores become minus infinity, so that the arg max
-    that follows picks it. `rows` gives the draws of the rows that the scores stand for, None for rows that are of no interest.
+    that follows picks it. `rows` gives the draws of the first rows of scores, None for rows that are of no interest; further rows
+    (requests whose prompt is not complete) are of no interest either.
     """
 
     supports_continuous_batching = True
@@ -94,6 +95,7 @@ class SeededSampling:
         for warp in self._warpers:
             scores = warp(input_ids, scores)
         draws = [0.0 if row is None else row.random() for row in self._rows()]
+        draws += [0.0] * (scores.shape[0] - len(draws))
         cumulative = torch.softmax(scores, dim=-1, dtype=torch.float32).cumsum(dim=-1)
         points = torch.tensor(draws, dtype=torch.float32, device=scores.device).unsqueeze(1) * cumulative[:, -1:]
         tokens = torch.searchsorted(cumulative, points, right=True).clamp_(max=scores.shape[-1] - 1)
