@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tpb_attributors import Windowed, WindowedConfig
 
+from tpb_attributors import Windowed, WindowedConfig
 from tpb_core.api import Channel
 from tpb_core.testing.batch_world import BatchPlan, batch_world, gpu_channel
 from tpb_core.testing.power_world import Refresh, read_counter, read_power

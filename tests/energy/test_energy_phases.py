@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tpb_attributors import Totals, TotalsConfig, Windowed, WindowedConfig
 
+from tpb_attributors import Totals, TotalsConfig, Windowed, WindowedConfig
 from tpb_core.api import BASES, Channel, Ledger, PreconditionFailed, StepMembers
 from tpb_core.testing.batch_world import BatchPlan, BatchWorld, batch_world, gpu_channel
 from tpb_core.testing.power_world import Refresh, read_counter, read_power

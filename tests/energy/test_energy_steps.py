@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tpb_attributors import Steps, StepsConfig
 
+from tpb_attributors import Steps, StepsConfig
 from tpb_core.api import BadInput, Channel, EnergyRow, Ledger, PreconditionFailed
 from tpb_core.energy.blocks import blocks_of
 from tpb_core.energy.durations import fit_durations

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tpb_attributors import Totals, TotalsConfig
 
+from tpb_attributors import Totals, TotalsConfig
 from tpb_core.api import Channel, ValidityRow, Window
 from tpb_core.energy.validity import CHECKS
 from tpb_core.testing.batch_world import BatchPlan, batch_world, gpu_channel

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tpb_attributors import Totals, TotalsConfig
 
+from tpb_attributors import Totals, TotalsConfig
 from tpb_core.api import Channel, EnergyRow, Ledger, Series, Window
 from tpb_core.testing.memory_run import MemoryRun, series_of
 from tpb_core.testing.power_world import PowerTrace, Refresh, read_counter, read_power

@@ -66,7 +66,7 @@ def batch_world(plan: BatchPlan, rng: np.random.Generator) -> BatchWorld:
         members.append([(r, int(n), 0, 1, 0) for r, n in zip(requests, tokens, strict=True)])
         t = _stretch(edges, watts, spans["prefill"], t, length, plan.prefill_w * (1 + plan.ripple * rng.normal()))
         first = t
-        for k in range(max(int(plan.decode_steps * (1 + plan.spread * rng.uniform(-1, 1))), 1)):
+        for k in range(_decodes(plan, rng)):
             length = plan.decode_step_s * (1 + 0.1 * rng.uniform(-1, 1))
             power = plan.decode_w * (1 + plan.ripple * rng.normal() + plan.decode_drift * (k / plan.decode_steps - 0.5))
             steps.append((t, t + length, 0, plan.batch_size))
@@ -91,6 +91,10 @@ def batch_world(plan: BatchPlan, rng: np.random.Generator) -> BatchWorld:
         members=members_of(members),
     )
     return BatchWorld(run, trace, truth, _requests_truth(trace, steps, members), ORIGIN_S - 0.5, end + plan.idle_s + 2.0)
+
+
+def _decodes(plan: BatchPlan, rng: np.random.Generator) -> int:
+    return max(int(plan.decode_steps * (1 + plan.spread * rng.uniform(-1, 1))), 1) if plan.decode_steps else 0
 
 
 def gpu_channel(kind: str, **keys: Any) -> Channel:
