@@ -33,7 +33,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "redfish": "tpb-meter-redfish",
         "sim": "tpb-sim",
     },
-    "tpb.prompts": {"builtin": "tpb-prompts", "file": "tpb-prompts", "synthetic": "tpb-prompts"},
+    "tpb.prompts": {"builtin": "tpb-prompts", "file": "tpb-prompts", "synthetic": "tpb-prompts", "trace": "tpb-prompts"},
     "tpb.attributors": {
         "differencing": "tpb-attributors",
         "disaggregated": "tpb-attributors",

@@ -142,7 +142,6 @@ class TraceLoad(OpenLoad):
 
     name: str = option("trace", help="name of the load shape")
     rate_scale: float = option(1.0, help="2 replays the trace twice as fast")
-    offset_s: float = option(0.0, help="begin this far into the trace", unit="s")
 
 
 LOADS: dict[str, type[LoadConfig]] = {

@@ -29,7 +29,7 @@ def with_interval(value: float, low: float | None, high: float | None) -> tuple[
         return significant(value, 3), MISSING
     decimals = decimals_of((high - low) / 2)
     shown = max(decimals, 0)
-    texts = [f"{round(number, decimals):,.{shown}f}" for number in (value, low, high)]
+    texts = [f"{round(number, decimals) + 0.0:,.{shown}f}" for number in (value, low, high)]  # + 0.0: no negative zero
     if shown > 9:
         return significant(value, 3), f"{significant(low, 3)} to {significant(high, 3)}"
     return texts[0], f"{texts[1]} to {texts[2]}"

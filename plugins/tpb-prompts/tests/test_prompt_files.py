@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tpb_core.api import BadInput, Prompt, PromptContext
 from tpb_prompts.file import FileConfig, FilePrompts
 from tpb_prompts.formats import BadRow
 from tpb_prompts.rows import prompt_of
-
-from tpb_core.api import BadInput, Prompt, PromptContext
 
 ROWS = [
     {"id": "a", "text": "One, two", "task": "count", "output_tokens": 7},

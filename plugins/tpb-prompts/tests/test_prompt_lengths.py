@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tpb_core.api import BadInput, PromptContext, Refused
 from tpb_prompts.builtin import BuiltinConfig, BuiltinPrompts
 from tpb_prompts.lengths import Lengths
 from tpb_prompts.synthetic import SyntheticConfig, SyntheticPrompts, passages_of
-
-from tpb_core.api import BadInput, PromptContext, Refused
 
 # a shared machine: slow inputs are no finding
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -61,7 +61,7 @@ def _open_loop(load: OpenLoad, seed: int) -> LoadShape:
                 raise BadInput("load=ramp needs load.duration_s", "Type for example load.duration_s=60")
             return ScheduledShape(arrivals.ramp(load.rate, load.end_rate, load.duration_s, seed), room)
         case TraceLoad():
-            return TraceShape(load.requests, room, lambda times: arrivals.trace(times, load.rate_scale, load.offset_s, load.duration_s))
+            return TraceShape(load.requests, room, lambda times: arrivals.trace(times, load.rate_scale, load.duration_s))
         case _:
             raise BadInput(f"load shape {load.name!r} has no generator")
 

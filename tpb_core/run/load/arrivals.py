@@ -47,12 +47,9 @@ def ramp(rate: float, end_rate: float, duration_s: float, seed: int) -> Schedule
     return offsets, duration_s
 
 
-def trace(arrivals_s: Floats, rate_scale: float, offset_s: float, duration_s: float | None) -> Schedule:
-    """Recorded arrivals from `offset_s` on, `rate_scale` times as fast; ends one mean gap after the last one."""
-    chosen = np.sort(arrivals_s[arrivals_s >= offset_s])
-    if len(chosen) == 0:
-        return chosen, 0.0
-    offsets = (chosen - chosen[0]) / rate_scale
+def trace(arrivals_s: Floats, rate_scale: float, duration_s: float | None) -> Schedule:
+    """Recorded arrivals in their order, `rate_scale` times as fast; ends one mean gap after the last one."""
+    offsets = (arrivals_s - arrivals_s[0]) / rate_scale
     if duration_s is not None:
         return offsets[offsets < duration_s], duration_s
     mean_gap = offsets[-1] / (len(offsets) - 1) if len(offsets) > 1 else 1.0

@@ -82,12 +82,13 @@ class TraceShape(ScheduledShape):
         self._schedule_of = schedule_of
 
     def use_arrivals(self, arrivals_s: Sequence[float | None]) -> None:
-        """See `LoadShape`. Requests before the offset are left out, so positions follow the arrivals that remain."""
+        """See `LoadShape`."""
         if not arrivals_s or any(arrival is None for arrival in arrivals_s):
             raise BadInput(
                 "load=trace needs arrival times and the prompts have none", "Use prompts=file with a column arrival_s, or prompts=trace"
             )
-        self._schedule = self._schedule_of(np.array(arrivals_s, dtype=np.float64))
+        times = np.array(arrivals_s, dtype=np.float64)
+        if (np.diff(times) < 0).any():
+            raise BadInput("the prompts are not in the order of their arrival times", "Leave prompts.shuffle out")
+        self._schedule = self._schedule_of(times)
         self.total = len(self._schedule[0])
-        if self.total == 0:
-            raise BadInput("no request of the trace lies behind load.offset_s", "Choose a smaller load.offset_s")

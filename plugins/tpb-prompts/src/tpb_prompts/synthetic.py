@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import ClassVar
 
-from tpb_core.api import Prompt, PromptsConfig, PromptSource, Refused, option
+from tpb_core.api import Prompt, PromptsConfig, PromptSource, Refused, Tokenizer, option
 from tpb_prompts.lengths import DISTRIBUTIONS, Lengths
 from tpb_prompts.order import seeded
 
@@ -53,8 +53,7 @@ class SyntheticPrompts(PromptSource[SyntheticConfig]):
                 "synthetic prompts have an exact number of tokens, and this engine offers no tokenizer to count them with.",
                 "Use  prompts=builtin  or  prompts=file prompts.path=...  with this engine.",
             )
-        text = files("tpb_prompts").joinpath("data/passages.txt").read_text(encoding="utf-8")
-        paragraphs = [ids for ids in self.context.tokenizer.encode([f"{p}\n\n" for p in text.split("\n\n") if p.strip()]) if ids]
+        paragraphs = paragraphs_of(self.context.tokenizer)
         rng = seeded(self.context.seed, "lengths")  # apart from the passages', so that a change of one leaves the other alone
         passages = passages_of(paragraphs, seeded(self.context.seed, "passages"))
         for number in range(count):
@@ -67,6 +66,12 @@ class SyntheticPrompts(PromptSource[SyntheticConfig]):
                 row=number + 1,
                 output_tokens=outputs.draw(rng) if outputs else None,
             )
+
+
+def paragraphs_of(tokenizer: Tokenizer) -> list[list[int]]:
+    """Our prose as token ids, a list a paragraph."""
+    text = files("tpb_prompts").joinpath("data/passages.txt").read_text(encoding="utf-8")
+    return [ids for ids in tokenizer.encode([f"{p}\n\n" for p in text.split("\n\n") if p.strip()]) if ids]
 
 
 class Passage:
