@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.metadata
 import inspect
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -177,12 +178,11 @@ def test_gauges_in_their_units_once_a_second(bench: Bench) -> None:
 
 
 def test_strangers_at_window_edges(bench: Bench) -> None:
-    meter = bench.meter(AmdGpu("u", PowerTrace.constant(300), processes=[4_000_001, 4_000_002]))
+    meter = bench.meter(AmdGpu("u", PowerTrace.constant(300), processes=[1, os.getpid(), 4_000_002]))
     meter.discover()
-    meter.engine_started([4_000_001])
     meter.at_window_edge("measure")
     told = [message for code, message, _ in bench.events if code == EventCode.FOREIGN_PROCESS]
-    assert told == ["process 4000002 (not visible from here) on u at an edge of measure"]
+    assert [message.split(" (")[0] for message in told] == ["process 1"], "one that is not seen from here may be the engine itself"
 
 
 @pytest.mark.parametrize(("status", "reason"), [(10, Reason.NO_PERMISSION), (34, Reason.NO_SENSOR), (17, Reason.UNSUPPORTED)])

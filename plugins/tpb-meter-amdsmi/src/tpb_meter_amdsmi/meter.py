@@ -132,7 +132,7 @@ class AmdsmiMeter(Meter[AmdsmiConfig]):
             for die in socket.dies:
                 listed = ask(self._smi, self._smi.amdsmi_get_gpu_process_list, self._handles[die.uuid]) or []
                 for pid in sorted({int(row["pid"]) for row in listed if isinstance(row, dict) and "pid" in row}):
-                    if not self._own.has(pid):
+                    if self._own.has(pid) is False:
                         message = f"process {pid} ({self._own.name(pid)}) on {die.uuid} at an edge of {window}"
                         self.context.report_event(EventCode.FOREIGN_PROCESS, message, f"{domain_of(socket, self.context.node)}/power")
 

@@ -17,7 +17,7 @@ from tpb_meter_nvml.channels import Slot, ledger_slots
 from tpb_meter_nvml.characterise import Refresh, find_refresh
 from tpb_meter_nvml.config import NvmlConfig
 from tpb_meter_nvml.control import Settings
-from tpb_meter_nvml.foreign import foreign_on
+from tpb_meter_nvml.foreign import company_on
 from tpb_meter_nvml.gauges import BoardGauges
 from tpb_meter_nvml.handles import Handles
 from tpb_meter_nvml.journal import Journal
@@ -47,6 +47,7 @@ class NvmlMeter(Meter[NvmlConfig]):
         self._devices: list[_Device] = []
         self._faults = Faults(context.report_event, context.clock)
         self._own = OwnProcesses()
+        self._told_unseen: set[str] = set()
         self._gauges_due_ns = 0
         self._handles: Handles | None = None
         self._settings: Settings | None = None
@@ -192,9 +193,14 @@ class NvmlMeter(Meter[NvmlConfig]):
             handle = self._handles.of(device.board.uuid) if self._handles is not None else None
             if handle is None or not device.part.allocated:
                 continue
-            for stranger in foreign_on(self._nvml, handle, self._own):
+            company = company_on(self._nvml, handle, self._own)
+            for stranger in company.strangers:
                 message = f"{stranger} on {device.board.uuid} at an edge of {window}"
                 self.context.report_event(EventCode.FOREIGN_PROCESS, message, device.slots[0].channel.channel)
+            if company.unseen and device.board.uuid not in self._told_unseen:
+                self._told_unseen.add(device.board.uuid)
+                message = f"{company.unseen} processes on {device.board.uuid} are not seen from this container: ours or others'"
+                self.context.report_event(EventCode.METER_UNAVAILABLE, message, None)
 
     def set_power_limit(self, device: str, limit_w: float) -> float:
         """Set the power limit of a device (UUID); returns the effective one in watts."""
