@@ -1,0 +1,115 @@
+"""A comparison of two groups of runs: admitted, paired or not, line by line, with the reasons for what cannot be said."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tpb_core.api.errors import BadInput, Refused
+from tpb_core.report.comparison.admission import (
+    Admitted,
+    Permissions,
+    admit,
+    refuse_empty,
+    refuse_mixed_worlds,
+    refuse_other_scopes,
+)
+from tpb_core.report.comparison.differences import Difference, differences
+from tpb_core.report.comparison.lines import Line, counted_lines, energy_lines
+from tpb_core.report.comparison.pairing import in_step, pairs_of
+from tpb_core.report.comparison.records import RunRecord
+from tpb_core.report.comparison.selection import Group
+
+PAIRINGS = ("auto", "paired", "independent")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Other over base."""
+
+    base: str
+    other: str
+    base_runs: list[RunRecord]
+    other_runs: list[RunRecord]
+    paired: bool
+    lines: list[Line]
+    differences: list[Difference]
+    same_sensors: bool
+    uncalibrated: list[str] = field(default_factory=list)
+    """Sensors of whose gain or offset errors nothing is known."""
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    tolerated: list[tuple[str, str]] = field(default_factory=list)
+
+    def verdict(self, line: Line) -> str:
+        """What may be concluded. The total interval decides; without calibration data the rig's own does, where both sides are one rig."""
+        ratio = line.ratio
+        if ratio.value is None:
+            return f"not comparable: {ratio.reason}"
+        decides, where = ratio.total, ""
+        if decides is None and self.same_sensors and ratio.within is not None:
+            decides, where = ratio.within, ", on this rig"
+        if decides is None:
+            return f"cannot be told: {ratio.total_reason}"
+        if decides.holds_one:
+            return f"no difference shown{where}"
+        return ("lower" if ratio.value < 1 else "higher") + where
+
+
+def compare(base: Group, other: Group, *, window: str, scope: str, permissions: Permissions, pairing: str = "auto") -> Comparison:
+    """Compare two groups. Raises Refused where they must not be compared, BadInput for a run that stands on both sides."""
+    admitted = [admit(group.records, scope, permissions) for group in (base, other)]
+    for group, each in zip((base, other), admitted, strict=True):
+        refuse_empty(group.label, each)
+    left, right = (each.records for each in admitted)
+    twice = {record.run_id for record in left} & {record.run_id for record in right}
+    if twice:
+        raise BadInput(f"{', '.join(sorted(twice)[:3])} stands on both sides.", "Give two groups of runs that share none.")
+    everything = [*left, *right]
+    refuse_mixed_worlds(everything, permissions)
+    refuse_other_scopes(everything, scope)
+    pairs = None if pairing == "independent" else pairs_of(left, right)
+    if pairing == "paired":
+        pairs = pairs or in_step(left, right)
+        if pairs is None or len(pairs) < 2:
+            raise Refused(
+                f"{len(left)} and {len(right)} runs make no pairs.",
+                "Pairs need as many runs on both sides, two at least; or drop --paired.",
+            )
+    if pairs is not None:
+        left, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    lines = energy_lines(left, right, scope, pairs is not None) + counted_lines(left, right, pairs is not None)
+    sensors = [_sensors(group, scope) for group in (left, right)]
+    return Comparison(
+        base.label,
+        other.label,
+        left,
+        right,
+        pairs is not None,
+        lines,
+        differences(left, right, window),
+        sensors[0] == sensors[1],
+        _uncalibrated([*left, *right], scope),
+        *_remarks(admitted),
+    )
+
+
+def _remarks(admitted: Sequence[Admitted]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    return [row for each in admitted for row in each.left_out], [row for each in admitted for row in each.tolerated]
+
+
+def _domains(record: RunRecord, scope: str) -> list[str]:
+    return list((record.scope_energy.get(scope) or {}).get("domains") or [scope])
+
+
+def _sensors(records: Sequence[RunRecord], scope: str) -> set[str]:
+    """The physical sensors of a group; one without a stated identity is known on its own machine only."""
+    return {
+        str(row["sensor"] or f"{record.machine or record.run_id}:{row['channel']}")
+        for record in records
+        for row in record.givers(_domains(record, scope))
+    }
+
+
+def _uncalibrated(records: Sequence[RunRecord], scope: str) -> list[str]:
+    rows = [row for record in records for row in record.givers(_domains(record, scope))]
+    return sorted({str(row["sensor"] or row["channel"]) for row in rows if row["gain_u_rel"] is None or row["offset_u_w"] is None})
