@@ -54,7 +54,7 @@ def error_covariances(
         length = observations.hi_s[rows] - observations.lo_s[rows]
         covariances["edges"] = stamp_covariance(weights, length, around, stamp_noise(residual, length, around, stamps))
     else:
-        sigma = white_noise(residual, good)
+        sigma = max(white_noise(residual, good), observations.quantum_w / float(np.sqrt(12)))
         covariances["noise"] = share * sigma**2 * (weights[good].T @ weights[good])
     covariances["window_edges"] = _window_edges(observations, rows, residual, power, weights.shape[1], edges_s)
     return Errors(covariances, noise, max(len(residual) / block - unknowns, 2.0))
@@ -74,7 +74,7 @@ def _window_edges(
         length = cell_hi[k] - cell_lo[k]
         share = float(np.clip((t_s - cell_lo[k]) / max(length, 1e-12), 0.0, 1.0))
         near = residual[max(k - NEIGHBOURS, 0) : k + NEIGHBOURS + 1]
-        variance += (length * share * (1 - share) * float(np.ptp(near))) ** 2 / 3
+        variance += ((length * share * (1 - share) + observations.averaging_s / 8) * float(np.ptp(near))) ** 2 / 3
         if observations.increments:
             variance += (float(power[k]) * float(observations.jitter_hi_s[rows][k])) ** 2 / 12
     covariance = np.zeros((size, size))

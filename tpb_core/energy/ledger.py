@@ -78,6 +78,8 @@ def ledger_of(energy: RunEnergy, balance: RunBalance, method: str, version: str,
         if TOTAL not in domains and not any(row.domain == TOTAL for row in spans):
             spans += _unmeasured(window.window, method)
         ledger.energy += spans
+    if energy.lags:
+        ledger.parameters["lags"] = {name: lag.described() for name, lag in energy.lags.items()}
     if any(row.ci_kind == "span" for row in ledger.energy):
         ledger.parameters["span_phases"] = "time share"
     return ledger

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -94,7 +94,8 @@ def meter_of(run: RunView, channel: Channel, origin_ns: int) -> ChannelMeter:
         events += [MeterEvent(EventCode.GAP, float(t)) for t in observations.cell_lo_s[~observations.good]]
         stuck = len(value) >= STUCK_READS and float(np.ptp(value)) == 0.0
     corrected = np.where(observations.good, channel.gain * observations.mean_w + channel.offset_w, 0.0)
-    observations = observations.with_mean_w(corrected)
+    quantum_w = (channel.resolution or 0.0) * channel.gain if channel.kind == "power" else 0.0
+    observations = replace(observations.with_mean_w(corrected), quantum_w=quantum_w)
     return ChannelMeter(channel, observations, _timing(run, channel, observations.refresh_s), events, len(value), stuck)
 
 

@@ -50,6 +50,8 @@ class Observations:
     last_read_s: float
     lateness_s: float
     """Full width of how late reads see a refresh: what an unknown shift common to all stamps may be."""
+    quantum_w: float = 0.0
+    """Smallest step of a power reading, watts."""
 
     def __len__(self) -> int:
         return len(self.mean_w)

@@ -9,7 +9,9 @@ import numpy as np
 from tpb_core.api import Channel, Window
 from tpb_core.energy.activity import Activity, activity_of, instances_on
 from tpb_core.energy.domains import Tree, tree_of
+from tpb_core.energy.lag import Lag, fit_lag, is_slow, with_lag
 from tpb_core.energy.meters import ChannelMeter, meter_of
+from tpb_core.energy.observations import Observations
 from tpb_core.energy.timeline import Timeline
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ class RunEnergy:
         self._timelines: dict[frozenset[str] | None, Timeline] = {}
         self._instances: dict[str, frozenset[str] | None] = {}
         self._idle_w: dict[str, float | None] = {}
+        self.lags: dict[str, Lag] = {}
         self._sources: dict[tuple[str, ...], str] = {}
 
     def bounds_s(self, window: Window) -> tuple[float, float]:
@@ -46,8 +49,22 @@ class RunEnergy:
     def meter(self, channel: Channel) -> ChannelMeter:
         """A channel's observations."""
         if channel.channel not in self._meters:
-            self._meters[channel.channel] = meter_of(self.run, channel, self.origin_ns)
+            meter = meter_of(self.run, channel, self.origin_ns)
+            inside = self._in_band(channel) if is_slow(channel) else []
+            lag = fit_lag(meter.observations, inside) if inside else None
+            if lag is not None:
+                self.lags[channel.channel] = lag
+                meter = meter_of(self.run, with_lag(channel, lag), self.origin_ns)
+            self._meters[channel.channel] = meter
         return self._meters[channel.channel]
+
+    def _in_band(self, channel: Channel) -> list[Observations]:
+        """Faster meters inside a channel's domain, against which its lag can be told."""
+        if channel.domain not in self.tree.domains:
+            return []
+        inner = [giver for name in self.tree.coarsest(channel.domain) for giver in self.tree.domains[name].givers]
+        found = [self.meter(giver).observations for giver in inner if not is_slow(giver)]
+        return [observations for observations in found if len(observations)]
 
     def instances(self, domain: str) -> frozenset[str] | None:
         """The instances that run on a domain; None: all."""
