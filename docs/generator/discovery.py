@@ -34,15 +34,19 @@ class Checkout:
     def __init__(self, root: Path) -> None:
         self.broken: dict[str, str] = {}
         self.folders = sorted(path.parent for path in (root / "plugins").glob("*/pyproject.toml"))
+        self.default_requirements = (root / "requirements.txt").read_text().split("\n")
         for folder in self.folders:
             sys.path.insert(0, str(folder / "src"))
+
+    def projects(self) -> list[dict[str, Any]]:
+        """The table `project` of each pyproject.toml."""
+        return [tomllib.loads((folder / "pyproject.toml").read_text())["project"] for folder in self.folders]
 
     @cached_property
     def plugins(self) -> list[Plugin]:
         """All of them, by group and name."""
         found = []
-        for folder in self.folders:
-            project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        for project in self.projects():
             for group, rows in project.get("entry-points", {}).items():
                 found += [Plugin(group, name, value, project["name"], project.get("description", "")) for name, value in rows.items()]
         return sorted(found, key=lambda plugin: (plugin.group, plugin.name, plugin.distribution))

@@ -10,6 +10,7 @@ from generator.discovery import Checkout, Plugin
 from generator.markdown import code, first_sentence, table
 from generator.options import option_lines
 from tpb_core.config.groups import GROUPS
+from tpb_core.drivers import NOUNS
 
 _PAGES = {
     "tpb.engines": ("engines.md", "Engines", "`engine=NAME` (one a run). How to write one: [how-to](../how-to/write-a-plugin.md)."),
@@ -30,7 +31,30 @@ _PAGES = {
 
 def pages(checkout: Checkout) -> dict[str, str]:
     """File name -> page."""
-    return {name: _page(checkout, group, title, about) for group, (name, title, about) in _PAGES.items()}
+    made = {name: _page(checkout, group, title, about) for group, (name, title, about) in _PAGES.items()}
+    return {**made, "plugins.md": _distributions(checkout)}
+
+
+def _distributions(checkout: Checkout) -> str:
+    """All distributions under plugins/ with what each brings."""
+    rows = []
+    for project in checkout.projects():
+        name = project["name"]
+        brings = [
+            f"{NOUNS[group]} `{plugin}`" for group, plugins in sorted(project.get("entry-points", {}).items()) for plugin in sorted(plugins)
+        ]
+        star = "*" if f"-e plugins/{name}" in checkout.default_requirements else ""
+        rows.append((f"[`{name}`](../../plugins/{name}/README.md){star}", project.get("description", ""), ", ".join(brings)))
+    return "\n".join(
+        [
+            "# Plugins of this repository",
+            "",
+            "`pip install -e plugins/NAME` adds one; `requirements.txt` installs those with a star. An engine can also be installed into an"
+            " environment of its own: [how](../how-to/other-interpreter.md).",
+            "",
+            *table(("distribution", "what", "brings"), rows),
+        ]
+    )
 
 
 def _page(checkout: Checkout, group: str, title: str, about: str) -> str:
