@@ -41,8 +41,8 @@ class DoubleSettings:
 class _Connection(asyncio.Protocol):
     """One client: requests come one after the other."""
 
-    def __init__(self, settings: DoubleSettings, counters: Counters) -> None:
-        self._settings, self._counters = settings, counters
+    def __init__(self, settings: DoubleSettings, counters: Counters, open_ones: set[asyncio.Transport]) -> None:
+        self._settings, self._counters, self._open_ones = settings, counters, open_ones
         self._buffer = bytearray()
         self._stream: Stream | None = None
         self._transport: asyncio.Transport
@@ -50,8 +50,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._open_ones.add(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._open_ones.discard(self._transport)
         if self._stream is not None:
             self._stream.cancel()
 
@@ -139,9 +141,10 @@ class OpenAiDouble:
     def __init__(self, settings: DoubleSettings | None = None, port: int = 0) -> None:
         self.settings = settings or DoubleSettings()
         self.counters = Counters()
+        self._open_ones: set[asyncio.Transport] = set()
         self._loop = asyncio.new_event_loop()
         self._server = self._loop.run_until_complete(
-            self._loop.create_server(lambda: _Connection(self.settings, self.counters), "127.0.0.1", port, backlog=4096)
+            self._loop.create_server(lambda: _Connection(self.settings, self.counters, self._open_ones), "127.0.0.1", port, backlog=4096)
         )
         self.port: int = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, name="openai-double", daemon=True)
@@ -156,10 +159,17 @@ class OpenAiDouble:
         return self
 
     def __exit__(self, *details: object) -> None:
-        self._loop.call_soon_threadsafe(self._server.close)
-        self._loop.call_soon_threadsafe(self._loop.call_later, 0.02, self._loop.stop)
+        if self._loop.is_closed():
+            return
+        self._loop.call_soon_threadsafe(self._close)
         self._thread.join(5.0)
         self._loop.close()
+
+    def _close(self) -> None:
+        self._server.close()
+        for transport in list(self._open_ones):
+            transport.abort()
+        self._loop.call_later(0.02, self._loop.stop)  # transports report their end on the next rounds of the loop
 
     def serve_forever(self) -> None:
         """In this thread."""

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from tpb_engine_openai import OpenAiConfig, OpenAiEngine
 
 from tpb_core.api import EngineContext, Request, Sampling
 from tpb_core.testing.engine_session import SuiteClock
 from tpb_core.testing.openai_double import DoubleSettings, OpenAiDouble
 from tpb_core.testing.recording_sink import RecordingSink
+from tpb_engine_openai import OpenAiConfig, OpenAiEngine
 
 TEXT = "The keeper of the lighthouse wrote down every ship."
 

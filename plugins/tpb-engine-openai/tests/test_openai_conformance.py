@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import pytest
-from tpb_engine_openai import OpenAiConfig
 
 from tpb_core.testing.engine_suite import EngineSuite
 from tpb_core.testing.openai_double import DoubleSettings, OpenAiDouble
+from tpb_engine_openai import OpenAiConfig
 
 
 @pytest.fixture(scope="module")
