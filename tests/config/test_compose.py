@@ -126,7 +126,7 @@ def test_values_of_other_options_and_of_the_environment_are_resolved(monkeypatch
         (["load.batch_size=-3"], ["load.batch_size=-3 is too small"]),
         (["engine.mode=stromy"], ["engine.mode=stromy is not permitted", "Did you mean engine.mode=stormy?"]),
         (["run.order=alphabetical"], ["run.order=alphabetical is not permitted", "Permitted: random, sequential, abba"]),
-        (["run.repeat=3"], ["run has no option 'repeat'", "Did you mean run.repeats?"]),
+        (["run.repeat=3"], ["run has no option 'repeat'", "Did you mean run.repeats"]),
         (["engin=acme"], ["'engin' is neither a group nor an option", "Did you mean engine?"]),
         (["+enginee.x=1"], ["'enginee'", "Did you mean engine?"]),
         (["engine=acmee"], ["engine 'acmee' is not known", "Did you mean acme?", "acme (tpb-acme 3.2.1)"]),
