@@ -7,6 +7,8 @@ model: measurement.md, 1.3 and 7 (boxcar filter), which follows the published sq
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,10 +16,13 @@ import numpy.typing as npt
 
 from tpb_core.energy.drive import LEAST_S, Drive
 from tpb_core.energy.observations import Observations
+from tpb_core.energy.refresh_grid import LEFT_OVER
 
 Floats = npt.NDArray[np.float64]
 
 WINDOWS_S = (LEAST_S, 0.01, 0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5, 2.0, 3.0)
+COARSE_S = 0.1
+"""Steps of the delay at first. Loads keep on or off for longer than this, so that the best place cannot lie between two steps unseen."""
 RISES_S = (1e-3, 0.03, 0.2)
 LONGEST_RISE_S = 3.0
 STARTS = 4
@@ -76,7 +81,7 @@ def fit_response(
     # Which of the two smears is true is not known to better than the fit tells: half their difference as a rectangle.
     between = [abs(answers[0.0][0][j] - answers[1.0][0][j]) / 12**0.5 if len(answers) > 1 else 0.0 for j in range(3)]
     delay_u = float(np.sqrt(spread[1] ** 2 + between[1] ** 2 + seen.lateness_s**2 / 12))
-    width_u = float(np.hypot(spread[0], between[0]))
+    width_u = float(np.sqrt(spread[0] ** 2 + between[0] ** 2 + (LEFT_OVER * seen.lateness_s) ** 2 / 12))
     step = fit.linear(best, smear, even)[1]
     return Response(
         averaging_s=None if seen.increments else (float(best[0]) if best[0] > 2 * LEAST_S else 0.0),
@@ -134,14 +139,11 @@ class _Fit:
     def best(self, weight: Floats, smear: float) -> tuple[Floats, float]:
         """The best parameters of all, from the best places of a grid; and the sum of squares there."""
         windows = [WINDOWS_S[0]] if self.increments else [w for w in WINDOWS_S if w <= self.high[0]]
-        costs: list[tuple[float, Floats]] = []
-        for window in windows:
-            step = max(0.25 * max(window, self.refresh_s), (self.high[1] - self.low[1]) / 400)
-            for delay in np.arange(max(self.low[1], 0.0), self.high[1], step):
-                for rise in RISES_S if self.rises else (LEAST_S,):
-                    at = np.array([window, delay, rise])
-                    costs.append((float((self.residual(at, 0.0, weight) ** 2).sum()), at))
-        costs.sort(key=lambda pair: pair[0])
+        delays = np.arange(max(self.low[1], 0.0), self.high[1], COARSE_S)
+        coarse = self._tried(windows[::3], delays, (LEAST_S,), weight)
+        near = np.linspace(-COARSE_S, COARSE_S, 9)
+        around = {round(float(at[1] + move), 4) for _, at in coarse[:2] for move in near}
+        costs = self._tried(windows, np.array(sorted(around)), RISES_S if self.rises else (LEAST_S,), weight)
         starts: list[Floats] = []
         for _, at in costs:  # the best ones that differ
             if all(abs(at - other).max() > 0.02 for other in starts):
@@ -150,6 +152,12 @@ class _Fit:
                 break
         answers = [self.refined(at, weight, smear) for at in starts]
         return min(answers, key=lambda pair: pair[1])
+
+    def _tried(self, windows: Sequence[float], delays: Floats, rises: Sequence[float], weight: Floats) -> list[tuple[float, Floats]]:
+        """Sum of squares at each place of a grid, the best first."""
+        places = [np.array(place) for place in itertools.product(windows, delays, rises)]
+        costs = [(float((self.residual(at, 0.0, weight) ** 2).sum()), at) for at in places]
+        return sorted(costs, key=lambda pair: pair[0])
 
     def refined(self, at: Floats, weight: Floats, smear: float) -> tuple[Floats, float]:
         """Least squares from a place, within bounds. Works in milliseconds, so that steps of derivatives are no smaller than rounding."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,20 +76,37 @@ def _larger(work: Work) -> Durations:
 
 
 def _alternate(work: Work, use: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:
-    tokens = work.prefill + work.decode
-    compute = work.prefill > 0 if (work.prefill > 0).any() and (work.prefill == 0).any() else tokens > np.median(tokens)
-    designs = [_design(work, terms) for terms in (MEMORY, COMPUTE)]
-    theta = [np.zeros(len(MEMORY)), np.zeros(len(COMPUTE))]
+    """From several first guesses of which steps are compute bound, the one that explains the steps in use best."""
+    designs = _design(work, MEMORY), _design(work, COMPUTE)
+    some = work.prefill[work.prefill > 0]
+    guesses = [work.prefill > 0, work.prefill > (float(np.median(some)) if len(some) else 0.0)]
+    guesses.append(work.prefill + work.decode > float(np.median(work.prefill + work.decode)))
+    best, least = (np.zeros(len(MEMORY)), np.zeros(len(COMPUTE))), np.inf
+    for compute in guesses:
+        for theta in _rounds(work, use, designs, compute):
+            predicted = np.maximum(designs[0] @ theta[0], designs[1] @ theta[1])
+            misfit = float(np.mean((work.seconds - predicted)[use] ** 2))
+            if misfit < least:
+                best, least = theta, misfit
+    return best
+
+
+def _rounds(
+    work: Work, use: npt.NDArray[np.bool_], designs: tuple[Floats, Floats], compute: npt.NDArray[np.bool_]
+) -> Iterator[tuple[Floats, Floats]]:
+    """Fit both sums to the steps that are theirs, give each step to the larger sum, and again."""
+    theta = (np.zeros(len(MEMORY)), np.zeros(len(COMPUTE)))
     for _ in range(ROUNDS):
-        for k, mask in ((0, ~compute), (1, compute)):
-            mine = mask & use
-            if mine.sum() >= len(theta[k]):
-                theta[k] = blocks_of(designs[k][mine], work.seconds[mine], np.ones(int(mine.sum())), BLOCK_STEPS).fit()
+        fitted = []
+        for design, mask, old in zip(designs, (~compute & use, compute & use), theta, strict=True):
+            enough = mask.sum() >= 2 * design.shape[1]
+            fitted.append(blocks_of(design[mask], work.seconds[mask], np.ones(int(mask.sum())), BLOCK_STEPS).fit() if enough else old)
+        theta = (fitted[0], fitted[1])
+        yield theta
         moved = designs[1] @ theta[1] > designs[0] @ theta[0]
         if (moved == compute).all():
-            break
+            return
         compute = moved
-    return theta[0], theta[1]
 
 
 def _blocks(work: Work, terms: tuple[str, ...], trust: Floats) -> Blocks:
