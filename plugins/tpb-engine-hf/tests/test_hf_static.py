@@ -181,6 +181,14 @@ def test_requested_and_effective_options(tiny_llama: Path) -> None:
     session.engine.close()
 
 
+def test_quantised_while_loading(tiny_llama: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    session = opened(tiny_llama, quantization="bitsandbytes", quantization_options={"load_in_4bit": True})
+    assert session.description.quantization == session.description.effective["quantization"] == "bitsandbytes"
+    assert run(session, [[5, 6, 7]], [Sampling(3, exact_output_length=True)]).requests[0].output_tokens == 3
+    session.engine.close()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler uses parts of torch that torch deprecates
