@@ -31,6 +31,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "nvml": "tpb-meter-nvml",
         "rapl": "tpb-meter-rapl",
         "redfish": "tpb-meter-redfish",
+        "server": "tpb-engine-openai",
         "sim": "tpb-sim",
     },
     "tpb.prompts": {"builtin": "tpb-prompts", "file": "tpb-prompts", "synthetic": "tpb-prompts", "trace": "tpb-prompts"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,10 @@ _DATABASE_WAIT_S = 10.0
 _WIDTH_OF_FILES = 150
 
 
-def observe_and_print(words: list[str], subject: Subject, slice_s: float | None) -> int:
-    """Watch a subject with the meters that the words choose; returns the exit code."""
+def observe_and_print(
+    words: list[str], subject: Subject, slice_s: float | None, further: Callable[[Path], Iterable[str]] | None = None
+) -> int:
+    """Watch a subject with the meters that the words choose; returns the exit code. `further` gives lines to print below the table."""
     from rich.console import Console
 
     from tpb_core.config.compose import compose
@@ -36,6 +39,8 @@ def observe_and_print(words: list[str], subject: Subject, slice_s: float | None)
         print("\n".join([*error.lines(), f"The bundle is complete. Later:  tpb ingest {result.bundle}"]), file=sys.stderr)
         database = None
     print_run([result.bundle], Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES), database)
+    for line in further(result.bundle) if further is not None else ():
+        print(line)
     if result.error is not None:
         print("\n".join(result.error.lines()), file=sys.stderr)
         return result.error.exit_code

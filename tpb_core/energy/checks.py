@@ -82,6 +82,8 @@ def _window_checks(energy: RunEnergy, balance: RunBalance, window: Window) -> li
     no_sensor = None if meters else str(Reason.NO_SENSOR)
     shape = str((energy.run.manifest.get("load") or {}).get("shape") or "")
     enough = OPEN_LOOP_REQUESTS if shape in OPEN_LOOPS else None
+    watched = shape == "observed"  # a program or a server without requests of ours
+    finished = None if watched else finished_requests(energy, window)
     late, due_known = client_lateness(energy, window)
     throttled, temperature = throttled_share(energy, window), temperature_drift(energy, window)
     foreign = foreign_processes(energy, window)
@@ -89,7 +91,9 @@ def _window_checks(energy: RunEnergy, balance: RunBalance, window: Window) -> li
         CHECKS["window_bracketed"].row(float(open_ends) if meters else None, window=name, reason=no_sensor),
         CHECKS["no_gap"].row(holes, window=name, reason=no_sensor, limit=LARGEST_SHARE),
         CHECKS["expected_devices"].row(float(_missing_devices(energy)), window=name, reason=no_sensor),
-        CHECKS["enough_requests"].row(finished_requests(energy, window), window=name, limit=enough),
+        CHECKS["enough_requests"].row(
+            finished, window=name, limit=enough, answerable=not watched, reason=_unless(finished, Reason.NO_REQUESTS)
+        ),
         CHECKS["client_on_time"].row(late, window=name, answerable=due_known, reason=None if due_known else str(Reason.NOT_DUE)),
         CHECKS["no_throttling"].row(throttled, window=name, answerable=throttled is not None, reason=_unless(throttled, Reason.NO_SENSOR)),
         CHECKS["steady_temperature"].row(

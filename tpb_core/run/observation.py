@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tpb_core.api.errors import TpbError
-from tpb_core.api.units import NS_PER_S
+from tpb_core.api.units import NS_PER_MS, NS_PER_S
 from tpb_core.config.schema import Point
 from tpb_core.run.clock import RealClock
 from tpb_core.run.interruption import Interruption
@@ -76,6 +76,12 @@ class Observation(Stages):
                 break
             self._wait_until(now_ns + NS_PER_S // 50)
         self._leave("measure", now_ns)
+        self._wait_until(now_ns + self._settle_ns())
+
+    def _settle_ns(self) -> int:
+        """Until every meter has been read once more after the end, so that its readings enclose the window; five seconds at most."""
+        slowest_ms = max((float(options.get("interval_ms", 100.0)) for options in self.point.meters.values()), default=0.0)
+        return round(min(1.5 * slowest_ms, 5_000.0) * NS_PER_MS)
 
     def _close_subject(self, error: TpbError | None) -> dict[str, Any] | None:
         return self._subject.close()

@@ -25,15 +25,15 @@ def performance_of(bundle: Bundle) -> list[dict[str, Any]]:
 
 def _row(bundle: Bundle, times: RequestTimes, window: Window) -> dict[str, Any]:
     stretch = stretch_of(times, window)
-    _count_watched(bundle, times, stretch, window)
+    watched = _count_watched(bundle, times, stretch, window)
     cpu_s, cpu_reason = _cpu_s(bundle, window)
     row: dict[str, Any] = {
         "window": window.window,
         "t0_ns": window.t0_ns,
         "t1_ns": window.t1_ns,
         "duration_s": window.duration_s,
-        "requests": len(stretch.ended),
-        "failed_requests": stretch.failed,
+        "requests": None if watched else len(stretch.ended),
+        "failed_requests": None if watched else stretch.failed,
         "output_tokens": stretch.output_tokens,
         "output_tokens_reason": stretch.output_reason,
         "input_tokens": stretch.input_tokens,
@@ -51,15 +51,19 @@ def _row(bundle: Bundle, times: RequestTimes, window: Window) -> dict[str, Any]:
     return row
 
 
-def _count_watched(bundle: Bundle, times: RequestTimes, stretch: Stretch, window: Window) -> None:
-    """Where there are no requests of ours but a server's token counters, those say how many tokens there were."""
-    if len(times.begins):
-        return
+def _count_watched(bundle: Bundle, times: RequestTimes, stretch: Stretch, window: Window) -> bool:
+    """Where there are no requests of ours but a server's token counters, those say how many tokens there were.
+
+    Returns whether that is so: its requests are not known one by one.
+    """
     outputs, inputs = token_counters(bundle)
+    if len(times.begins) or not (outputs or inputs):
+        return False
     if outputs:
         stretch.output_tokens, stretch.output_reason = counted(bundle, outputs, window)
     if inputs:
         stretch.input_tokens, stretch.input_reason = counted(bundle, inputs, window)
+    return True
 
 
 def _latencies(times: RequestTimes, stretch: Stretch) -> tuple[npt.NDArray[np.float64], ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tpb_core.api import Channel, EventCode, Meter, MeterConfig, MeterContext, Reading, Reason, Unavailable, option
 from tpb_core.api.faults import Faults
@@ -42,6 +42,7 @@ class ServerMeter(Meter[ServerMeterConfig]):
         self._names: dict[str, str] = {}
         """Value -> channel."""
         self._last: dict[str, float] = {}
+        self._extensions: dict[str, Any] = {}
         self._faults = Faults(context.report_event, context.clock)
         self._failing = False
 
@@ -67,6 +68,7 @@ class ServerMeter(Meter[ServerMeterConfig]):
         with Questions(address, self._headers, _ASK_S) as questions:
             values = self._find_path(questions, (given,) if given else PATHS)
             self._has_energy = bool(scrape_energy(questions, self.context.clock.now_ns).values)
+            self._extensions = {"x_models": _models(questions)}
         channels = [self._channel(metric.channel, metric.kind, metric.unit) for metric in METRICS if metric.channel in values]
         if self._has_energy:
             energy = self._channel("gpu_energy", "energy_counter", "J")
@@ -109,6 +111,7 @@ class ServerMeter(Meter[ServerMeterConfig]):
             meter="server",
             device=str(self._address),
             update_ms=self.config.interval_ms,
+            extensions=dict(self._extensions),
         )
 
     def open(self) -> None:
@@ -155,6 +158,11 @@ class ServerMeter(Meter[ServerMeterConfig]):
             self._failing = False
         return readings
 
+    def at_window_edge(self, window: str) -> None:
+        """Read at once, so that the counters enclose the window."""
+        if self._scraper is not None:
+            self._scraper.look_now()
+
     def close(self) -> None:
         """End the thread. Idempotent."""
         scraper, self._scraper = self._scraper, None
@@ -165,13 +173,21 @@ class ServerMeter(Meter[ServerMeterConfig]):
 
 def _is_trtllm(questions: Questions) -> bool:
     """Whether it is TensorRT-LLM, whose /metrics is better not read: reading empties it for everybody else."""
-    from tpb_engine_openai.questions import NoAnswer
     from tpb_engine_openai.server_kinds import OWNERS
 
+    return any(OWNERS.get(str(row.get("owned_by", "")).lower()) == "trtllm" for row in _listing(questions))
+
+
+def _models(questions: Questions) -> list[str]:
+    return [str(row["id"])[:200] for row in _listing(questions) if "id" in row][:10]
+
+
+def _listing(questions: Questions) -> list[dict[str, Any]]:
+    """The models that the server lists; none where it lists none or does not answer."""
+    from tpb_engine_openai.questions import NoAnswer
+
     try:
-        listing = questions.ask_json("/v1/models") or {}
+        rows = (questions.ask_json("/v1/models") or {}).get("data")
     except NoAnswer:
-        return False
-    rows = listing.get("data")
-    owners = {str(row.get("owned_by", "")).lower() for row in rows if isinstance(row, dict)} if isinstance(rows, list) else set()
-    return any(OWNERS.get(owner) == "trtllm" for owner in owners)
+        return []
+    return [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []

@@ -14,6 +14,8 @@ from tpb_engine_openai.prometheus import NotPrometheus, read_metrics
 from tpb_engine_openai.questions import NoAnswer, Questions
 
 ENERGY_PATH = "/energy_metrics"
+_EDGE_S = 2.0
+"""Longest time for which a reading at the edge of a window is waited for."""
 
 
 class Scrape(NamedTuple):
@@ -62,12 +64,24 @@ class Scraper:
     def __init__(self, looks: list[Callable[[], Scrape]], questions: Questions, interval_s: float, now_ns: Callable[[], int]) -> None:
         self._looks, self._questions, self._interval_ns, self._now_ns = looks, questions, round(interval_s * NS_PER_S), now_ns
         self._scrapes: deque[Scrape] = deque(maxlen=10_000)
-        self._stop = threading.Event()
+        self._edge_ns = 0
+        self._wake = threading.Event()
+        self._stopped = False
+        self._looked = threading.Condition()
+        self._last_look_ns = 0
         self._thread = threading.Thread(target=self._run, name="server-metrics", daemon=True)
         self._thread.start()
 
+    def look_now(self) -> None:
+        """Read as soon as possible; the next `take` waits for it. For edges of windows, which counters have to enclose."""
+        self._edge_ns = self._now_ns()
+        self._wake.set()
+
     def take(self) -> list[Scrape]:
         """In order of time."""
+        with self._looked:
+            self._looked.wait_for(lambda: self._last_look_ns >= self._edge_ns, timeout=_EDGE_S)
+        self._edge_ns = 0
         taken = []
         while self._scrapes:
             taken.append(self._scrapes.popleft())
@@ -75,15 +89,21 @@ class Scraper:
 
     def close(self) -> None:
         """End the thread; waits for a question that is being asked."""
-        self._stop.set()
+        self._stopped = True
+        self._wake.set()
         self._thread.join(15.0)
         self._questions.close()
 
     def _run(self) -> None:
         due_ns = self._now_ns()
-        while True:
+        while not self._stopped:
+            begin_ns = self._now_ns()
             for look in self._looks:
                 self._scrapes.append(look())
-            due_ns = max(due_ns + self._interval_ns, self._now_ns())
-            if self._stop.wait((due_ns - self._now_ns()) / NS_PER_S):
-                return
+            with self._looked:
+                self._last_look_ns = begin_ns
+                self._looked.notify_all()
+            while due_ns <= self._now_ns():
+                due_ns += self._interval_ns
+            self._wake.wait((due_ns - self._now_ns()) / NS_PER_S)
+            self._wake.clear()
