@@ -13,6 +13,7 @@ from tpb_core.api.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_R
 
 COMMANDS = {
     "measure": "every meter around any program: `tpb measure -- COMMAND ...`",
+    "attach": "a running inference server under its own traffic: `tpb attach URL --for 10m`",
     "doctor": "which engines and meters work here, which do not, why, and what to type",
     "plugins": "what is installed: `list`, `show NAME`",
     "sql": "ask the database of results; alone, an interactive shell",
