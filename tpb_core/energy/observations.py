@@ -113,6 +113,8 @@ def from_counter(
 
     A change seen at a read happened since the read before and within one refresh period; its instant is the middle of that stretch.
     """
+    if len(t_s) == 0:
+        return nothing_seen(increments=True), unwrap(t_s, value_j, wrap_j=wrap_j, max_power_w=max_power_w)
     counted = unwrap(t_s, value_j, wrap_j=wrap_j, max_power_w=max_power_w)
     edges = change_edges(t_s, counted.energy_j, counted.hole)
     gap = np.diff(t_s, prepend=t_s[:1])
@@ -137,7 +139,7 @@ def from_counter(
     if len(lo):
         cell_lo[0] = min(cell_lo[0], t_s[0])
         cell_hi[-1] = max(cell_hi[-1], min(t_s[-1], cell_hi[-1] + 1.5 * max(usual_s, refresh_s)))
-    first, last = (float(t_s[0]), float(t_s[-1])) if len(t_s) else (np.inf, -np.inf)
+    first, last = float(t_s[0]), float(t_s[-1])
     observations = Observations(
         lo, hi, mean_w, cell_lo, cell_hi, jitter[:-1], jitter[1:], good, True, max(refresh_s, 0.0), 0.0, 1.0, first, last, lateness_s
     )
@@ -148,6 +150,8 @@ def from_power(
     t_s: Floats, value_w: Floats, half_width_s: Floats, *, averaging_s: float, update_s: float | None, delay_s: float
 ) -> Observations:
     """Power readings, each the mean over `averaging_s`, reduced to one a refresh, with holes where readings are missing."""
+    if len(t_s) == 0:
+        return nothing_seen(increments=False)
     poll_s = float(np.median(np.diff(t_s))) if len(t_s) > 1 else 0.0
     refresh_s = update_s if update_s is not None else _refresh_seen(t_s, value_w, poll_s)
     seen_s, value, since_s, width_s = _refreshes(t_s, value_w, half_width_s, poll_s, refresh_s)
@@ -178,10 +182,17 @@ def from_power(
         cell_lo, cell_hi = np.insert(cell_lo, where, hole_lo), np.insert(cell_hi, where, hole_hi)
         value, jitter, good = np.insert(value, where, 0.0), np.insert(jitter, where, 0.0), np.insert(good, where, False)
     coverage = min(1.0, averaging_s / usual_s)
-    first, last = (float(t_s[0]), float(t_s[-1])) if len(t_s) else (np.inf, -np.inf)
+    first, last = float(t_s[0]), float(t_s[-1])
     return Observations(
         lo, hi, value, cell_lo, cell_hi, jitter, jitter, good, False, refresh_s, averaging_s, coverage, first, last, lateness_s
     )
+
+
+def nothing_seen(*, increments: bool) -> Observations:
+    """Of a channel that delivered nothing."""
+    none = np.zeros(0)
+    good = np.zeros(0, np.bool_)
+    return Observations(none, none, none, none, none, none, none, good, increments, 0.0, 0.0, 1.0, np.inf, -np.inf, 0.0)
 
 
 def _refresh_seen(t_s: Floats, value: Floats, poll_s: float) -> float:
