@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from tpb_core.api import Clock, EngineSink, Member, Step
@@ -11,6 +12,15 @@ from tpb_engine_hf.rows import DecodeText, Row
 from tpb_engine_hf.steplog import StepLog
 
 DRAFT_INSTANCE = "draft"
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A step that is over but not yet accounted for, with the output ids of each row."""
+
+    t0_ns: int
+    t1_ns: int
+    outputs: Sequence[Sequence[int]]
 
 
 class Batch:
@@ -41,12 +51,15 @@ class Batch:
         self._beams = beams
         self._log = StepLog(rows, assisted=assisted)
         self._columns = max(len(row.prompt) for row in rows)
-        self._under_way = False
+        self._width: int | None = None
+        """Columns of the pass under way; None between a step's tokens and the next pass."""
+        self._ended: Any = None
+        """Which rows have ended, as the last answer to `generate` (bool, rows)."""
         self._marked_ns: int | None = None
         self._drafting = 0
         """Positions that the draft model computed since the last tokens."""
         self._drafted_before = False
-        self._unreported: list[tuple[Step, list[list[int]]]] = []
+        self._unreported: list[Step | _Ended] = []
         self.started_ns = clock.now_ns()
         self._edge_ns = self.started_ns
 
@@ -66,13 +79,12 @@ class Batch:
                 handle.remove()
 
     def _before_forward(self, module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        if self._under_way:  # the pass before gave no tokens: a piece of the prompts, or one step of a beam search
+        if self._width is not None:  # the pass before gave no tokens: a piece of the prompts, or one step of a beam search
             if self._marked_ns is None:
                 self._synchronize()
-            self._end_step(self._marked_ns or self._clock.now_ns(), [[] for _ in self._rows])
+            self._end_step(self._clock.now_ns() if self._marked_ns is None else self._marked_ns, [() for _ in self._rows])
         self._end_draft()
-        self._log.forward(_columns(arguments, keywords))
-        self._under_way = True
+        self._width = _columns(arguments, keywords)
 
     def _before_draft(self, module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         self._drafting += _columns(arguments, keywords)
@@ -87,14 +99,17 @@ class Batch:
         member = Member(row.request, prefill, self._drafting - prefill, 0, known)
         step = Step(self._edge_ns, now, prefill, self._drafting - prefill, 0, instance=DRAFT_INSTANCE, members=[member])
         step.kv_tokens, step.prefill_kv_tokens = (0, known) if prefill else (known, 0)
-        self._unreported.append((step, []))
+        self._unreported.append(step)
         self._edge_ns, self._drafting, self._drafted_before = now, 0, True
 
     def _after_forward(self, module: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], output: Any) -> None:
-        self.report()  # on an accelerator the pass is only queued by now, so this costs nothing
+        # on an accelerator the pass is only queued by now, so that what is done here costs no time
+        self.report()
+        assert self._width is not None
+        self._log.forward(self._width)
 
     def __call__(self, input_ids: Any, scores: Any, **keywords: Any) -> Any:
-        """Which rows have ended, as a bool tensor (rows). Reading the ids waits for the device."""
+        """Which rows have ended, as a bool tensor (rows). Reading the ids waits for the device; from then on the device waits for us."""
         import torch
 
         if self._beams:
@@ -104,9 +119,22 @@ class Batch:
         new = input_ids[:, self._columns :].tolist()
         now = self._clock.now_ns()
         self._columns = int(input_ids.shape[1])
-        outputs = [ids[: row.take(ids, now, self._decode)] for row, ids in zip(self._rows, new, strict=True)]
+        outputs: list[Sequence[int]] = []
+        change = self._ended is None
+        for row, ids in zip(self._rows, new, strict=True):
+            if row.ended is not None:
+                outputs.append(())
+                continue
+            if len(ids) == 1:
+                row.take_one(ids[0], now, self._decode)
+            else:
+                ids = ids[: row.take(ids, now, self._decode)]
+            outputs.append(ids)
+            change = change or row.ended is not None
         self._end_step(now, outputs)
-        return torch.tensor([row.ended is not None for row in self._rows], dtype=torch.bool, device=input_ids.device)
+        if change:
+            self._ended = torch.tensor([row.ended is not None for row in self._rows], dtype=torch.bool, device=input_ids.device)
+        return self._ended
 
     def end_beams(self, outputs: Sequence[Sequence[int]], sequences: int) -> None:
         """The results of a beam search, `sequences` for each request in order: they all come out with its last step."""
@@ -118,24 +146,26 @@ class Batch:
             row.ended_ns = now
         self._end_step(now, [list(row.output) if row.sequence < sequences else [] for row in self._rows])
 
-    def _end_step(self, t_ns: int, outputs: list[list[int]]) -> None:
-        step = self._log.step(self._edge_ns, t_ns, [len(ids) for ids in outputs])
+    def _end_step(self, t_ns: int, outputs: Sequence[Sequence[int]]) -> None:
+        self._unreported.append(_Ended(self._edge_ns, t_ns, outputs))
         self._edge_ns = t_ns
-        self._under_way = False
+        self._width = None
         self._marked_ns = None
-        self._unreported.append((step, outputs))
 
     def report(self) -> None:
         """Hand what happened since the last call to the sink."""
         unreported, self._unreported = self._unreported, []
-        for step, outputs in unreported:
+        for ended in unreported:
+            if isinstance(ended, Step):
+                self._sink.step(ended)
+                continue
             tokens: dict[int, list[int]] = {}
-            for row, ids in zip(self._rows, outputs, strict=bool(outputs)):
+            for row, ids in zip(self._rows, ended.outputs, strict=True):
                 if ids:
                     tokens.setdefault(row.request, []).extend(ids)
             for request, ids in tokens.items():
-                self._sink.tokens(request, step.t1_ns, len(ids), ids)
-            self._sink.step(step)
+                self._sink.tokens(request, ended.t1_ns, len(ids), ids)
+            self._sink.step(self._log.step(ended.t0_ns, ended.t1_ns, [len(ids) for ids in ended.outputs]))
 
 
 def _columns(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> int:

@@ -38,21 +38,24 @@ class Row:
         for token in ids:
             if self.ended is not None:
                 break
-            self.output.append(token)
+            self.take_one(token, t_ns, decode)
             taken += 1
-            if token in self.end_ids:
-                self.ended = ENDED_BY_STOP
-            elif self._stop_string_is_out(decode):
-                self.ended, self.ended_by_itself = ENDED_BY_STOP, False
-            elif len(self.output) >= self.limit_tokens:
-                self.ended = ENDED_BY_LENGTH
-            if self.ended is not None:
-                self.ended_ns = t_ns
         return taken
 
+    def take_one(self, token: int, t_ns: int, decode: DecodeText) -> None:
+        """Append one output token to a row that has not ended. Between two steps of a large batch this runs once a row."""
+        self.output.append(token)
+        if token in self.end_ids:
+            self.ended = ENDED_BY_STOP
+        elif self.stop and self._stop_string_is_out(decode):
+            self.ended, self.ended_by_itself = ENDED_BY_STOP, False
+        elif len(self.output) >= self.limit_tokens:
+            self.ended = ENDED_BY_LENGTH
+        else:
+            return
+        self.ended_ns = t_ns
+
     def _stop_string_is_out(self, decode: DecodeText) -> bool:
-        if not self.stop:
-            return False
         # a token gives at least one byte of text, so a stop string spans no more tokens than it has bytes
         tail_tokens = max(len(text.encode()) for text in self.stop) + STOP_SLACK_TOKENS
         tail = decode(self.output[-tail_tokens:])
