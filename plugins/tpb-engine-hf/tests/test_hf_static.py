@@ -159,6 +159,27 @@ def test_a_model_that_fails_ends_the_requests_as_errors(engine: EngineSession, m
     assert sink.events[0][0] == "engine_error"
 
 
+def test_a_hub_name_that_cannot_be_had() -> None:
+    with pytest.raises(BadInput, match="nobody/no-such-model cannot be loaded") as refusal:
+        opened(Path("nobody/no-such-model"))
+    assert "engine.model" in str(refusal.value.fix)
+
+
+def test_chat_that_cannot_be_rendered(engine: EngineSession) -> None:
+    tokenizer = engine.engine.tokenizer()
+    picture = [{"role": "user", "content": [{"type": "image", "url": "x"}, {"type": "text", "text": "What is this?"}]}]
+    with pytest.raises(Refused, match="holds image"):
+        tokenizer.render_chat([picture])
+    template = engine.engine._opened().tokenizer._tokenizer  # type: ignore[attr-defined]
+    own, template.chat_template = template.chat_template, None
+    with pytest.raises(BadInput, match="no chat template"):
+        tokenizer.render_chat([[{"role": "user", "content": "hi"}]])
+    template.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(BadInput, match="roles must alternate"):
+        tokenizer.render_chat([[{"role": "user", "content": "hi"}]])
+    template.chat_template = own
+
+
 def test_options_that_do_not_go_together(tiny_llama: Path) -> None:
     for options, what in [
         ({"assistant_model": str(tiny_llama), "prompt_lookup_tokens": 3}, "Both a draft model"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tpb_core.api import BadInput, Request
+from tpb_core.api import BadInput, Refused, Request
 
 
 class HfTokenizer:
@@ -40,6 +40,7 @@ class HfTokenizer:
             )
         rendered: list[list[int]] = []
         for conversation in conversations:
+            _refuse_multimodal(conversation)
             try:
                 ids = self._tokenizer.apply_chat_template(list(conversation), add_generation_prompt=True, tokenize=True, return_dict=True)[
                     "input_ids"
@@ -71,3 +72,13 @@ class HfTokenizer:
             "vocabulary": len(self._tokenizer),
             "chat_template": bool(getattr(self._tokenizer, "chat_template", None)),
         }
+
+
+def _refuse_multimodal(conversation: Sequence[dict[str, Any]]) -> None:
+    for message in conversation:
+        content = message.get("content")
+        kinds = {part.get("type") for part in content if isinstance(part, dict)} if isinstance(content, list) else set()
+        if kinds - {"text"}:
+            raise Refused(
+                f"A message holds {', '.join(sorted(map(str, kinds - {'text'})))}; tpb measures text only for now.", "Use text prompts."
+            )
