@@ -78,7 +78,5 @@ def _refuse_multimodal(conversation: Sequence[dict[str, Any]]) -> None:
     for message in conversation:
         content = message.get("content")
         kinds = {part.get("type") for part in content if isinstance(part, dict)} if isinstance(content, list) else set()
-        if kinds - {"text"}:
-            raise Refused(
-                f"A message holds {', '.join(sorted(map(str, kinds - {'text'})))}; tpb measures text only for now.", "Use text prompts."
-            )
+        if foreign := sorted(str(kind) for kind in kinds - {"text"}):
+            raise Refused(f"A message holds {', '.join(foreign)}; tpb measures text only for now.", "Use text prompts.")
