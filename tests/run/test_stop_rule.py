@@ -55,3 +55,21 @@ def test_shares(text: str, value: float) -> None:
 def test_what_is_no_share_is_refused_with_what_to_type(text: str) -> None:
     with pytest.raises(BadInput, match="until_ci"):
         share(text)
+
+
+def test_a_study_ends_where_more_users_bring_no_more_throughput(tmp_path: Path) -> None:
+    """Four slots in the server: the fifth user only waits, so 8 users bring nothing over 4, and 16 are not measured."""
+    words = [
+        "+engine=sim",
+        "+meter=sim",
+        "load=closed",
+        "load.requests=32",
+        "run.idle_s=1",
+        "run.order=sequential",
+        "run.until_saturated=5%",
+    ]
+    words += ["engine.max_sequences=4", "prompts=synthetic", "prompts.input_tokens=32", f"out.dir={tmp_path}"]
+    points = [compose([*words, f"load.concurrency={users}"]) for users in (1, 2, 4, 8, 16)]
+    outcome = run_study(make_plan(points, multirun=True), Silent())
+    assert outcome.failures == []
+    assert len(outcome.bundles) == 4

@@ -52,6 +52,7 @@ def _measure(plan: Plan, *, wait: bool) -> int:
     from rich.console import Console
 
     from tpb_core.cli.progress_bar import ProgressBar
+    from tpb_core.report.study_phases import study_phases
     from tpb_core.report.table import print_run
     from tpb_core.run.study import run_study
 
@@ -60,8 +61,12 @@ def _measure(plan: Plan, *, wait: bool) -> int:
     not_ingested = EXIT_DONE
     if outcome.bundles:
         database = _database(plan)
-        not_ingested = _put_into_database(outcome, database)
-        print_run(outcome.bundles, Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES), database)
+        console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+        study = _attribute_study(plan, outcome)
+        not_ingested = _put_into_database(outcome, database, study)
+        print_run(outcome.bundles, console, database)
+        if study is not None and (table := study_phases(study)) is not None:
+            console.print(table)
     return _exit_code(plan, outcome) or not_ingested
 
 
@@ -70,7 +75,19 @@ def _database(plan: Plan) -> Path:
     return Path(out.database) if out.database is not None else Path(out.dir) / "tpb.duckdb"
 
 
-def _put_into_database(outcome: StudyOutcome, database: Path) -> int:
+def _attribute_study(plan: Plan, outcome: StudyOutcome) -> Path | None:
+    """What the attributors of a whole study make of its runs, beside them in studies/<study_id>/; None where none was asked for."""
+    from tpb_core.run.attribution import attribute_study
+
+    point = plan.slots[0].point
+    folder = Path(point.out.dir) / "studies" / plan.study_id
+    report = attribute_study(outcome.bundles, point.attributors, folder)
+    for name, refusal in report.refused.items():
+        print(f"{name} does not apply to this study: " + "\n".join(refusal.lines()), file=sys.stderr)
+    return folder if report.methods else None
+
+
+def _put_into_database(outcome: StudyOutcome, database: Path, study: Path | None) -> int:
     """After the study, because the database has one writer at a time. Returns an exit code.
 
     A database that is locked is no failure: the bundles are complete and wait. One that cannot be used, or a bundle that it refuses, is.
@@ -79,7 +96,7 @@ def _put_into_database(outcome: StudyOutcome, database: Path) -> int:
     from tpb_core.store.database import ingest
 
     try:
-        report = ingest(outcome.bundles, database, wait_s=_DATABASE_WAIT_S)
+        report = ingest(outcome.bundles, database, studies=[study] if study is not None else (), wait_s=_DATABASE_WAIT_S)
     except TpbError as error:
         folder = outcome.bundles[0].parent
         print("\n".join([*error.lines(), f"The bundles are kept. Put them in later:  tpb ingest {folder}"]), file=sys.stderr)

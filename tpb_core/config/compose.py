@@ -13,7 +13,7 @@ from tpb_core.config.groups import AUTO, GROUPS
 from tpb_core.config.origin import Origin
 from tpb_core.config.schema import OutOptions, Point, RunOptions, SamplingOptions
 
-UNHASHED_RUN_OPTIONS = ("repeats", "order", "rerun", "until_ci")
+UNHASHED_RUN_OPTIONS = ("repeats", "order", "rerun", "until_ci", "max_repeats", "until_saturated")
 """Options of the plan: they say how often and in which order a point is measured, not what is measured."""
 
 

@@ -48,6 +48,21 @@ def preset_file(group: str, name: str) -> Path | None:
     return next((path for folder in preset_folders() if (path := folder / group / f"{name}.yaml").is_file()), None)
 
 
+SWEEP = "sweep"
+"""Section of an experiment: options with several values each, measured one after the other."""
+
+
+def swept_by(experiment: str) -> dict[str, list[object]]:
+    """What an experiment preset varies, for example `{"sampling.max_output_tokens": [1, 64]}`; empty for most."""
+    from omegaconf import OmegaConf
+
+    path = preset_file("experiment", experiment)
+    if path is None:
+        return {}
+    section = OmegaConf.to_container(OmegaConf.load(path)).get(SWEEP) or {}  # type: ignore[union-attr]
+    return {str(key): list(values) for key, values in section.items()}
+
+
 def extra_groups() -> set[str]:
     """Groups that exist only because somebody's preset folder has them; they are not in the defaults list."""
     found = {path.name for folder in preset_folders() for path in folder.iterdir() if path.is_dir() and any(path.glob("*.yaml"))}

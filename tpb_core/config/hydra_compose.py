@@ -49,7 +49,7 @@ def composed(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any], bool
     }
     values = OmegaConf.to_container(config, resolve=False)
     assert isinstance(values, dict)
-    plain = {str(key): value for key, value in values.items() if key != "hydra"}
+    plain = {str(key): value for key, value in values.items() if key not in ("hydra", folders.SWEEP)}
     meters = plain.get("meter")
     automatic = bool(meters.pop(source.AUTO_MARK, False)) if isinstance(meters, dict) else False
     return plain, choices, automatic

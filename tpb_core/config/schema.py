@@ -40,6 +40,9 @@ class RunOptions:
         None, help="add repeats until the 95 % interval of J per output token is within this share, for example 2%"
     )
     max_repeats: int = option(20, help="most repeats of a point under run.until_ci")
+    until_saturated: str | None = option(
+        None, help="end the study at the point that raises the throughput over the one before by less than this share, for example 5%"
+    )
     power_limit_w: float | None = option(None, help="power limit of every GPU of the run, set for the run and put back after it", unit="W")
     lock_clock_mhz: int | None = option(None, help="compute clock of every GPU of the run, locked for the run", unit="MHz")
     rerun: bool = option(False, help="measure points again that are finished already")

@@ -23,10 +23,19 @@ UNSWEPT = ("run.repeats", "run.order", "run.rerun", "out.")
 def expand(words: Sequence[str], *, multirun: bool) -> list[list[str]]:
     """The Cartesian product of all words with several values, the last one varying fastest; a list of one without any.
 
-    Raises BadInput where several values are given without `-m`, and for what cannot be enumerated.
+    What an experiment preset varies comes first, unless the user typed that option. Raises BadInput where several values are given
+    without `-m`, and for what cannot be enumerated.
     """
-    axes = [_values(text, multirun) for text in words]
+    axes = [*_of_experiments(words), *(_values(text, multirun) for text in words)]
     return [list(point) for point in itertools.product(*axes)]
+
+
+def _of_experiments(words: Sequence[str]) -> list[list[str]]:
+    read = [read_word(text) for text in words]
+    typed = {word.key for word in read}
+    names = [word.value for word in read if word.key == "experiment" and word.value]
+    swept = {key: values for name in names for key, values in folders.swept_by(name).items()}
+    return [[f"{key}={value}" for value in values] for key, values in swept.items() if key not in typed]
 
 
 def _values(text: str, multirun: bool) -> list[str]:

@@ -19,6 +19,7 @@ _WORD = re.compile(r"(?P<sign>\+\+|\+|~|)(?P<key>[^=\s+~][^=\s]*)(?:=(?P<value>.
 _HOME = re.compile(r"(?<=[=,\[])~(?=/)")
 _UNREADABLE = re.compile(r"[~=()&#!^;<>]")
 _STRUCTURED = re.compile(r"""[\[\]{}'",$\\]|^\w+\(""")
+_TEMPLATE = re.compile(r"""[^\[\]{}'",$\\]+(\{\w+\}[^\[\]{}'",$\\]*)+""")
 _NOT_A_NAME = re.compile(r"[\d.+-]+|true|false", re.IGNORECASE)
 _NO_NAMES = re.compile(r"[${}()*]|^(null|none)$")
 
@@ -55,8 +56,8 @@ def with_home(text: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """A value in quotes where it is plain text with a character that Hydra reads only in quotes (`/a~b/c`, `x=y`)."""
-    needs_quotes = _UNREADABLE.search(value) and not _STRUCTURED.search(value)
+    """A value in quotes where it is plain text with a character that Hydra reads only in quotes (`/a~b/c`, `x=y`, `serve --port {port}`)."""
+    needs_quotes = (_UNREADABLE.search(value) and not _STRUCTURED.search(value)) or _TEMPLATE.fullmatch(value)
     return f'"{value}"' if needs_quotes else value
 
 

@@ -50,7 +50,7 @@ class RunFacts:
     def phase(self, phase: str, domain: str = "total") -> Row | None:
         """The row of a phase by the method that has a figure for it, else one that says why there is none."""
         rows = [row for row in self.phases if row["phase"] == phase and row["domain"] == domain]
-        return min(rows, key=lambda row: (row["joules"] is None, row["method"].startswith("totals")), default=None)
+        return min(rows, key=lambda row: (row["joules"] is None, _rank(row["method"])), default=None)
 
     @property
     def measured(self) -> bool:
@@ -75,6 +75,12 @@ class RunFacts:
     def events_of(self, *codes: str) -> list[Row]:
         """Events with one of the codes."""
         return [row for row in self.events if row["code"] in codes]
+
+
+def _rank(method: str) -> int:
+    """Methods in the order in which a table prefers them: pure steps need no split rule; Shapley's is the default one."""
+    order = ("disaggregated", "windowed", "steps/shapley", "steps/")
+    return next((place for place, begin in enumerate(order) if method.startswith(begin)), len(order))
 
 
 def _rows(bundle: Path, table: str) -> list[Row]:

@@ -1,4 +1,4 @@
-"""`run.until_ci`: repeats are added until the interval of J per output token between runs is narrow enough."""
+"""When a study ends: `run.until_ci` adds repeats until an interval is narrow enough, `run.until_saturated` leaves further points out."""
 
 from __future__ import annotations
 
@@ -75,12 +75,35 @@ class StopRule:
         return half is None or half > self.target
 
 
-def share(text: str) -> float:
+class Saturation:
+    """Watches the throughput of successive points (`run.order=sequential`), for example of growing rates or concurrencies."""
+
+    def __init__(self, plan: Plan) -> None:
+        text = plan.slots[0].point.run.until_saturated
+        self._least_gain = None if text is None else share(text, "run.until_saturated")
+        self._before: float | None = None
+
+    def reached(self, bundle: Path) -> float | None:
+        """The gain in output tokens/s over the point before, where it is less than the stated share; None otherwise."""
+        if self._least_gain is None:
+            return None
+        from tpb_core.store.results import results_of
+
+        rows = [row for row in results_of(bundle) if (row["window"], row["scope"]) == ("measure", "total")]
+        rate = rows[0]["output_tokens_per_s"] if rows else None
+        if rate is None:
+            return None
+        before, self._before = self._before, rate
+        gain = None if before is None else float(rate / before - 1)
+        return gain if gain is not None and gain < self._least_gain else None
+
+
+def share(text: str, key: str = "run.until_ci") -> float:
     """`2%` or `0.02` as 0.02. Raises `BadInput`."""
     try:
         value = float(text.rstrip("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         value = 0.0
     if not 0 < value < 1:
-        raise BadInput(f"run.until_ci={text}: not a share", "Type for example run.until_ci=2%")
+        raise BadInput(f"{key}={text}: not a share", f"Type for example {key}=2%")
     return value

@@ -15,7 +15,7 @@ from tpb_core.run.machine_lock import MachineLock
 from tpb_core.run.plan import Plan, Slot, slot_text
 from tpb_core.run.progress import Progress
 from tpb_core.run.session import RunResult, run_point
-from tpb_core.run.stop_rule import StopRule
+from tpb_core.run.stop_rule import Saturation, StopRule
 
 AfterRun = Callable[[Slot, RunResult], None]
 
@@ -37,7 +37,7 @@ def run_study(plan: Plan, progress: Progress, *, wait: bool = True, after_run: A
     bundles = {slot.order: plan.finished[slot.key] for slot in plan.slots if slot.key in plan.finished}
     outcome = StudyOutcome()
     slots = plan.open_slots
-    rule = StopRule(plan)
+    rule, saturation = StopRule(plan), Saturation(plan)
     for key, bundle in plan.finished.items():
         rule.take(key.point, bundle)
     if slots or rule.target is not None:
@@ -68,6 +68,11 @@ def run_study(plan: Plan, progress: Progress, *, wait: bool = True, after_run: A
                 if after_run is not None:
                     after_run(slot, result)
                 if isinstance(result.error, Interrupted):
+                    break
+                if (gain := saturation.reached(result.bundle)) is not None:
+                    progress.note(
+                        f"Saturated: {slot_text(plan, slot)} has {gain:+.1%} output tokens/s over the point before; the rest is left out."
+                    )
                     break
     outcome.bundles = [bundles[order] for order in sorted(bundles)]
     return outcome
