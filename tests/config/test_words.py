@@ -24,6 +24,7 @@ from tpb_core.config.words import for_hydra, read_word
         ("+load.batch_size=8", "++load.batch_size=8"),
         ("engine.model=a=b", '++engine.model="a=b"'),
         ("engine.model=range(1,3)", "++engine.model=range(1,3)"),
+        ("engine.command=serve M --port {port}", '++engine.command="serve M --port {port}"'),
         ("engine.extra={a: b=c}", "++engine.extra={a: b=c}"),
         ("~load.batch_size", "~load.batch_size"),
         ("site=hall3", "+site=hall3"),

@@ -56,7 +56,7 @@ def with_home(text: str) -> str:
 
 
 def quoted(value: str) -> str:
-    """A value in quotes where it is plain text with a character that Hydra reads only in quotes (`/a~b/c`, `x=y`, `serve --port {port}`)."""
+    """A value in quotes where it is plain text with a character that Hydra reads only in quotes: `/a~b/c`, `x=y`, `serve --port {port}`."""
     needs_quotes = (_UNREADABLE.search(value) and not _STRUCTURED.search(value)) or _TEMPLATE.fullmatch(value)
     return f'"{value}"' if needs_quotes else value
 
