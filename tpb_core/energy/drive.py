@@ -1,4 +1,4 @@
-"""What a sensor is made to follow: a load that is switched, or the power that a faster sensor saw; and what a slow sensor would read of it."""
+"""What a sensor is made to follow: a load that is switched, or the power that a faster sensor saw; and what it would read of it."""
 
 from __future__ import annotations
 

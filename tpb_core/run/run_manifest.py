@@ -12,6 +12,7 @@ from tpb_core.api.clock import Clock
 from tpb_core.api.units import NS_PER_S
 from tpb_core.config.schema import Point
 from tpb_core.run.environment import describe_environment
+from tpb_core.run.first_seconds import fill_in
 from tpb_core.run.request_plan import RequestPlan
 from tpb_core.run.summary import point_summary
 from tpb_core.store.manifest import utc_text, write_manifest
@@ -127,8 +128,13 @@ class RunManifest:
         }
 
     def ended(self, sampler_cost: dict[str, Any], worker_last_words: dict[str, Any] | None) -> None:
-        """The last anchor and the costs of the whole run."""
+        """The last anchor, what the first seconds of each channel showed, and the costs of the whole run."""
         self.anchor()
+        sampler_cost = dict(sampler_cost)
+        seen = sampler_cost.pop("characterised", {})
+        for row in self.document["channels"]:
+            if row["channel"] in seen:
+                fill_in(row, seen[row["channel"]])
         overhead = self.document["overhead"]
         overhead.setdefault("session", {})["cpu_s"] = time.process_time()
         overhead["sampler"] = {**overhead.get("sampler", {}), **sampler_cost}

@@ -14,11 +14,14 @@ from typing import Any
 from tpb_core import drivers
 from tpb_core.api.channel import Channel, Reading
 from tpb_core.api.clock import Clock
-from tpb_core.api.codes import EventCode, Reason
-from tpb_core.api.errors import BadInput, Refused, TpbError, Unavailable
+from tpb_core.api.codes import EventCode
+from tpb_core.api.errors import Refused, TpbError, Unavailable
 from tpb_core.api.meter import Meter, MeterConfig, MeterContext
 from tpb_core.api.units import NS_PER_MS
+from tpb_core.run.device_store import DeviceStore, apply_findings
+from tpb_core.run.first_seconds import FirstSeconds
 from tpb_core.run.lateness import Lateness
+from tpb_core.run.open_meter import open_meter
 from tpb_core.run.roles import settle_roles
 from tpb_core.store.spool import StreamWriter
 
@@ -53,6 +56,8 @@ class Sampler:
         self.schedules: dict[str, Schedule] = {}
         self.latest: dict[str, tuple[int, float]] = {}
         """Time and value of each channel's last reading."""
+        self._first_seconds: FirstSeconds | None = None
+        self._characterised: dict[str, dict[str, Any]] | None = None
         self._allocated: dict[str, set[str]] = {}
         """Devices of the run, by meter."""
 
@@ -66,18 +71,19 @@ class Sampler:
         plugins = {plugin.name: plugin for plugin in drivers.installed("tpb.meters")}
         for name, options in meters.items():
             try:
-                meter, found = self._open(name, options)
+                meter, found = open_meter(name, options, self._context)
             except Unavailable as error:
                 unavailable.append(_unavailable(name, str(error.reason), error))
                 self.event(EventCode.METER_UNAVAILABLE, f"{name}: {error.what}", None)
                 continue
-            for channel in found:
-                channel.meter, channel.node = name, self._context.node
             channels += found
             self._allocated[name] = {channel.device for channel in found if channel.device is not None and channel.allocated}
             self.schedules[name] = Schedule(meter, round(float(options.get("interval_ms", 100.0)) * NS_PER_MS))
         settle_roles(channels, list(meters))
+        if not self._clock.virtual:
+            apply_findings(channels, DeviceStore(), self._context.machine_id)
         begin_ns = self._clock.now_ns()
+        self._first_seconds = FirstSeconds(channels, begin_ns)
         for schedule in self.schedules.values():
             schedule.next_ns = begin_ns
         return {
@@ -95,33 +101,6 @@ class Sampler:
             ],
         }
 
-    def _open(self, name: str, options: dict[str, Any]) -> tuple[Meter[MeterConfig], list[Channel]]:
-        meter_class = drivers.load("tpb.meters", name)
-        if not float(options.get("interval_ms", 100.0)) > 0:
-            raise BadInput(f"meter.{name}.interval_ms={options['interval_ms']}: must be above 0")
-        if meter_class.virtual_time != self._clock.virtual:
-            kind = (
-                "a simulated world and needs a simulated engine" if meter_class.virtual_time else "a real sensor, and this run is simulated"
-            )
-            raise Unavailable(
-                f"meter {name!r} reads {kind}",
-                reason=Reason.DISAGREES_WITH_CLOCK,
-                fix="Pair the simulated engine with the simulated meter:  tpb +engine=sim +meter=sim",
-            )
-        meter: Meter[MeterConfig] = meter_class(meter_class.config_class(**options), self._context)
-        try:
-            channels = meter.discover()
-            meter.open()
-        except TpbError:
-            meter.close()
-            raise
-        except Exception as error:
-            meter.close()
-            raise Unavailable(
-                f"meter {name!r} failed while it looked for its sensors: {type(error).__name__}: {error}", reason=Reason.METER_FAILED
-            ) from error
-        return meter, channels
-
     def next_due_ns(self) -> int | None:
         """When the next meter is due; None without meters."""
         return min((schedule.next_ns for schedule in self.schedules.values()), default=None)
@@ -138,8 +117,16 @@ class Sampler:
             schedule.missed += skipped
             schedule.next_ns += (skipped + 1) * schedule.interval_ns
             self.read(name)
+        if self._characterised is None and self._first_seconds is not None and self._first_seconds.over(self._clock.now_ns()):
+            self._look_at_first_seconds(self._first_seconds)
         self._samples.flush_if_due()
         self._events.flush_if_due()
+
+    def _look_at_first_seconds(self, first: FirstSeconds) -> None:
+        self._characterised = first.looked()
+        for channel, seen in self._characterised.items():
+            if seen["problem"] is not None:
+                self.event(EventCode.METER_DISAGREEMENT if "integral_of" in seen else EventCode.METER_ERROR, seen["problem"], channel)
 
     def read(self, name: str) -> None:
         """Read one meter now. A failed reading is an event; the channel simply has no row."""
@@ -159,6 +146,8 @@ class Sampler:
         for row in rows:
             self._samples.append(row)
             self.latest[row[0]] = (row[1], row[5])
+            if self._characterised is None and self._first_seconds is not None:
+                self._first_seconds.see(row[0], row[1], row[2], row[5])
 
     def control_power(self, limit_w: float | None, clock_mhz: int | None) -> dict[str, float]:
         """Set power limit and clock of every device of the run; returns the effective limit of each device in watts.
@@ -201,14 +190,17 @@ class Sampler:
         self._events.append((self._clock.now_ns(), "sampler", self._context.node, channel, None, level, str(code), message))
 
     def stop(self) -> dict[str, Any]:
-        """Read once more, put devices back, close meters and streams; returns what the sampling cost. Idempotent."""
+        """Read once more, put devices back, close meters and streams; returns what the sampling cost, and what the first seconds
+        showed (`characterised`, see `FirstSeconds`). Idempotent."""
         for name, schedule in self.schedules.items():
             self.read(name)
             self._close(name, schedule.meter)
         for name, schedule in self.schedules.items():
             if schedule.missed:
                 self.event(EventCode.TICKS_MISSED, f"{name}: {schedule.missed} of {schedule.ticks + schedule.missed} readings", None)
-        overhead = self.overhead()
+        if self._characterised is None and self._first_seconds is not None:
+            self._look_at_first_seconds(self._first_seconds)
+        overhead = {**self.overhead(), "characterised": self._characterised or {}}
         self.schedules.clear()
         self._samples.close()
         self._events.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from tpb_core.api.errors import BadInput, Interrupted, MeasurementFailed, Refuse
 from tpb_core.config.schema import Point
 from tpb_core.hooks import Hooks
 from tpb_core.run.attribution import AttributionReport, attribute_bundle
+from tpb_core.run.characterise.loads import Load
+from tpb_core.run.characterise.schedule import Part
+from tpb_core.run.characterise.switched_run import SwitchedRun
 from tpb_core.run.engine_shelf import EngineShelf
 from tpb_core.run.interruption import Interruption
 from tpb_core.run.measurement import Measurement, check_load
@@ -64,6 +68,15 @@ def observe(point: Point, subject: Subject, *, slice_s: float | None = None, pro
     with Interruption() as interruption:
         observation = Observation(point, bundle, run_id, subject, progress, interruption, slice_s)
         return _carry_out(observation, progress)
+
+
+def observe_switched(point: Point, load: Load, schedule: Sequence[Part], *, progress: Progress | None = None) -> RunResult:
+    """Measure while a load is switched as scheduled; one slice of `measure` for each part. Results and errors as in `run_point`."""
+    progress = progress or Silent()
+    run_id = new_run_id()
+    bundle = _make_folder(Path(point.out.dir), run_id)
+    with Interruption() as interruption:
+        return _carry_out(SwitchedRun(point, bundle, run_id, load, schedule, progress, interruption), progress)
 
 
 def lone_study(run_id: str, point: Point) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Board:
     sliced: bool
     slices: tuple[Slice, ...]
     slices_total: int
+    driver: str | None = None
+    """Version of the driver: what is found out about a sensor holds for it only."""
 
     def identity(self) -> GpuIdentity:
         """What the reading of `CUDA_VISIBLE_DEVICES` needs to know."""
@@ -63,6 +65,7 @@ def _board(nvml: Any, index: int, handle: Any) -> Board:
         sliced=sliced,
         slices=_slices(nvml, handle) if sliced else (),
         slices_total=(_ask(nvml, nvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0) if sliced else 0,
+        driver=text_of(driver) if (driver := _ask(nvml, nvml.nvmlSystemGetDriverVersion)) is not None else None,
     )
 
 

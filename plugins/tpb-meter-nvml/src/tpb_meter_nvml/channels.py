@@ -107,7 +107,7 @@ class _Layout:
             resolution=0.001,
             max_power_w=board.limits_w[1] * TRANSIENT_FACTOR if board.limits_w else None,
             point="dc",
-            extensions={"x_backend": "nvml", "x_model": board.name, "x_precedence": PRECEDENCE},
+            extensions={"x_backend": "nvml", "x_model": board.name, "x_driver": board.driver, "x_precedence": PRECEDENCE},
         )
         if timing is not None:
             channel.averaging_ms, channel.averaging_u_ms = timing.averaging_ms, timing.averaging_u_ms
