@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,6 +12,9 @@ from tpb_core.api import EngineContext, Sampling
 from tpb_core.testing import engine_accounts
 from tpb_core.testing.engine_session import EngineSession, engine_class, suite_clock
 from tpb_core.testing.recording_sink import RecordingSink
+
+_RUNS = itertools.count()
+"""Each opening is a run of its own."""
 
 
 class EngineFixtures:
@@ -63,7 +67,9 @@ class EngineFixtures:
     def context(self, config: Any) -> EngineContext:
         """What the engine is told about the run."""
         clock = suite_clock(virtual=engine_class(config).capabilities.virtual_time)
-        return EngineContext(clock=clock, run_id="suite", max_concurrency=self.requests, max_context_tokens=self.context_tokens)
+        return EngineContext(
+            clock=clock, run_id=f"suite-{next(_RUNS)}", max_concurrency=self.requests, max_context_tokens=self.context_tokens
+        )
 
     def sampling(self, **changes: Any) -> Sampling:
         """Greedy, of exact length, unless changed."""
