@@ -19,6 +19,10 @@ COMMANDS = {
     "sql": "ask the database of results; alone, an interactive shell",
     "ingest": "put bundles into the database; finishes runs that were killed",
     "attribute": "compute the energies of a bundle again",
+    "compare": "ratios of runs, studies or queries, with intervals in which only errors of the same sensor cancel",
+    "pareto": "which configurations no other beats in energy and speed at once; as table, CSV and picture",
+    "recommend": "least energy per good request under latency targets: `--slo ttft_p95=500ms,tpot_p95=50ms`",
+    "report": "one run as a single HTML file that works offline",
     "env": "interpreters of their own for engines: `create NAME`, `list`",
 }
 """Command -> one line. Each is the module `tpb_core.cli.<command>` with `main(argv) -> exit code`."""

@@ -78,7 +78,7 @@ def compare(base: Group, other: Group, *, window: str, scope: str, permissions: 
     if pairs is not None:
         left, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     lines = energy_lines(left, right, scope, pairs is not None) + counted_lines(left, right, pairs is not None)
-    sensors = [_sensors(group, scope) for group in (left, right)]
+    sensors = [sensors_of(group, scope) for group in (left, right)]
     return Comparison(
         base.label,
         other.label,
@@ -88,7 +88,7 @@ def compare(base: Group, other: Group, *, window: str, scope: str, permissions: 
         lines,
         differences(left, right, window),
         sensors[0] == sensors[1],
-        _uncalibrated([*left, *right], scope),
+        uncalibrated_of([*left, *right], scope),
         *_remarks(admitted),
     )
 
@@ -101,7 +101,7 @@ def _domains(record: RunRecord, scope: str) -> list[str]:
     return list((record.scope_energy.get(scope) or {}).get("domains") or [scope])
 
 
-def _sensors(records: Sequence[RunRecord], scope: str) -> set[str]:
+def sensors_of(records: Sequence[RunRecord], scope: str) -> set[str]:
     """The physical sensors of a group; one without a stated identity is known on its own machine only."""
     return {
         str(row["sensor"] or f"{record.machine or record.run_id}:{row['channel']}")
@@ -110,6 +110,7 @@ def _sensors(records: Sequence[RunRecord], scope: str) -> set[str]:
     }
 
 
-def _uncalibrated(records: Sequence[RunRecord], scope: str) -> list[str]:
+def uncalibrated_of(records: Sequence[RunRecord], scope: str) -> list[str]:
+    """The sensors of whose gain or offset nothing is known."""
     rows = [row for record in records for row in record.givers(_domains(record, scope))]
     return sorted({str(row["sensor"] or row["channel"]) for row in rows if row["gain_u_rel"] is None or row["offset_u_w"] is None})

@@ -1,0 +1,96 @@
+"""Good requests: those that ended well and met every target; counted over the requests that ended in the window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from tpb_core.api.codes import Reason
+from tpb_core.report.comparison.records import Row, RunRecord
+from tpb_core.report.recommendation.slo import Target
+
+
+@dataclass(frozen=True)
+class Goodput:
+    """Counts over one run or several. `met[i]` of `judged` requests met target i; a failed request met none.
+
+    `reason`: why requests cannot be judged (no stamps of first tokens, no requests); counts are 0 then.
+    """
+
+    judged: int
+    good: int
+    met: tuple[int, ...]
+    seconds: float
+    reason: str | None = None
+
+    def share(self, place: int) -> float | None:
+        """The share of requests that met a target."""
+        return self.met[place] / self.judged if self.judged else None
+
+    def meets(self, targets: Sequence[Target]) -> bool:
+        """Whether every target is met by as many requests as its percentile asks for."""
+        if self.reason is not None or not self.judged:
+            return False
+        return all(met * 100 >= target.percent * self.judged for met, target in zip(self.met, targets, strict=True))
+
+    def too_few(self, targets: Sequence[Target]) -> bool:
+        """Whether there are too few requests to see a percentile: none would be beyond it."""
+        return any(self.judged * (100 - target.percent) < 100 for target in targets)
+
+    @property
+    def per_s(self) -> float | None:
+        """Good requests a second."""
+        return self.good / self.seconds if self.seconds > 0 and self.reason is None else None
+
+
+def goodput_of(record: RunRecord, targets: Sequence[Target]) -> Goodput:
+    """Judge the measured requests of a run that ended in the window, those that never ended included."""
+    performance = record.performance
+    if performance is None:
+        return Goodput(0, 0, (0,) * len(targets), 0.0, str(Reason.NO_REQUESTS))
+    t0, t1 = performance["t0_ns"], performance["t1_ns"]
+    judged = [row for row in record.requests if _belongs(row, t0, t1)]
+    met, good = [0] * len(targets), 0
+    for row in judged:
+        kept = [_keeps(row, target) for target in targets]
+        if None in kept:
+            return Goodput(0, 0, (0,) * len(targets), performance["duration_s"], str(Reason.NO_TOKEN_STAMPS))
+        met = [count + bool(each) for count, each in zip(met, kept, strict=True)]
+        good += all(kept)
+    return Goodput(len(judged), good, tuple(met), performance["duration_s"], None if judged else str(Reason.NO_REQUESTS))
+
+
+def together(parts: Iterable[Goodput]) -> Goodput:
+    """The requests of several repeats as one."""
+    found = list(parts)
+    reason = next((part.reason for part in found if part.reason is not None), None)
+    met = tuple(sum(counts) for counts in zip(*(part.met for part in found), strict=True))
+    return Goodput(sum(part.judged for part in found), sum(part.good for part in found), met, sum(part.seconds for part in found), reason)
+
+
+def _belongs(row: Row, t0: int, t1: int) -> bool:
+    begin, end = _begin(row), row["finished_ns"]
+    if end is not None:
+        return bool(t0 < end <= t1)
+    return begin is not None and t0 <= begin < t1
+
+
+def _keeps(row: Row, target: Target) -> bool | None:
+    """Whether a request keeps to a target; None where it ended well and its stamps do not tell."""
+    if row["status"] != "ok":
+        return False
+    begin, first, end = _begin(row), row["first_token_ns"], row["finished_ns"]
+    if target.metric == "tpot":
+        tokens = row["output_tokens"]
+        if tokens is not None and tokens < 2:
+            return True  # there is no token after the first
+        seconds = None if first is None or end is None or tokens is None else (end - first) / 1e9 / (tokens - 1)
+    else:
+        stamp = first if target.metric == "ttft" else end
+        seconds = None if stamp is None or begin is None else (stamp - begin) / 1e9
+    return None if seconds is None else seconds <= target.limit_s
+
+
+def _begin(row: Row) -> int | None:
+    begin: int | None = row["due_ns"] if row["due_ns"] is not None else row["submitted_ns"]
+    return begin
