@@ -42,6 +42,16 @@ class Iteration:
     padding: int
 
 
+@dataclass(slots=True)
+class _Scheduled:
+    """An iteration that was handed to the device; its end is known when its tokens are read, or earlier where the loop fell idle."""
+
+    t0_ns: int
+    parts: list[Part]
+    padding: int
+    t1_ns: int | None = None
+
+
 @dataclass(frozen=True)
 class Gone:
     """Sequences that were taken out on demand; no later iteration has them."""
@@ -73,7 +83,7 @@ class LoopTap:
         self._clock = clock
         self._decode = decode
         self._end_early = end_early
-        self._scheduled: deque[tuple[int, list[Part], int]] = deque()
+        self._scheduled: deque[_Scheduled] = deque()
         self._edge_ns = 0
         self._prepare, self._update = processor.prepare_next_batch, processor.update_batch
         processor.prepare_next_batch, processor.update_batch = self._prepared, self._updated
@@ -83,25 +93,37 @@ class LoopTap:
         found = bool(self._prepare())
         if self.leaving:
             self._tell_gone()
-        if found:
-            outputs = self._processor.inputs_and_outputs
-            if hasattr(outputs, "io_pairs"):  # asynchronous batching keeps two sets of buffers
-                outputs = outputs.io_pairs[outputs.current_pair].host_io
-            parts = [
-                Part(one.state.request_id, one.state.position_offset - one.query_length, one.query_length, one.has_new_token, one.state)
-                for one in outputs.requests_in_batch
-            ]
-            padding = max(0, int(outputs.num_q_tokens) - sum(part.width for part in parts))
-            self.current = parts
-            self._scheduled.append((t0_ns, parts, padding))
-        return found
+        outputs = self._processor.inputs_and_outputs
+        if not found:
+            self._end_what_is_in_flight(outputs)
+            return False
+        if hasattr(outputs, "io_pairs"):  # asynchronous batching keeps two sets of buffers
+            outputs = outputs.io_pairs[outputs.current_pair].host_io
+        parts = [
+            Part(one.state.request_id, one.state.position_offset - one.query_length, one.query_length, one.has_new_token, one.state)
+            for one in outputs.requests_in_batch
+        ]
+        self.current = parts
+        self._scheduled.append(_Scheduled(t0_ns, parts, max(0, int(outputs.num_q_tokens) - sum(part.width for part in parts))))
+        return True
+
+    def _end_what_is_in_flight(self, outputs: Any) -> None:
+        """Asynchronous batching reads the last iteration only when there is another one: without this its step would last till then."""
+        waiting = [scheduled for scheduled in self._scheduled if scheduled.t1_ns is None]
+        if not waiting:
+            return
+        if outputs.compute_stream is not None:
+            outputs.compute_stream.synchronize()
+        now = self._clock.now_ns()
+        for scheduled in waiting:
+            scheduled.t1_ns = now
 
     def _updated(self) -> None:
-        t0_ns, parts, padding = self._scheduled.popleft()
-        before = [_length(part.state) for part in parts]
+        scheduled = self._scheduled.popleft()
+        before = [_length(part.state) for part in scheduled.parts]
         self._update()
-        t1_ns = self._clock.now_ns()
-        for part, length in zip(parts, before, strict=True):
+        t1_ns = self._clock.now_ns() if scheduled.t1_ns is None else scheduled.t1_ns
+        for part, length in zip(scheduled.parts, before, strict=True):
             new = _length(part.state) - length
             row = self._rows.get(part.sequence)
             if new > 0 and row is not None:
@@ -111,7 +133,7 @@ class LoopTap:
                 if row.ended is not None and not row.ended_by_itself:
                     self._end_early(part.sequence)
             part.state = None
-        self.records.put(Iteration(max(t0_ns, self._edge_ns), t1_ns, parts, padding))
+        self.records.put(Iteration(max(scheduled.t0_ns, self._edge_ns), t1_ns, scheduled.parts, scheduled.padding))
         self._edge_ns = t1_ns
 
     def _tell_gone(self) -> None:
@@ -121,6 +143,8 @@ class LoopTap:
         )
         if gone:
             self.leaving.difference_update(gone)
+            for name in gone:  # an iteration under way may still compute for them, but nothing comes out of it any more
+                self._rows.pop(name, None)
             self.records.put(Gone(self._clock.now_ns(), gone))
 
 
