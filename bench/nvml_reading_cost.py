@@ -165,7 +165,11 @@ def measure(tool: str, python: str, gpus: int, rate_hz: int, seconds: float, lat
         for _ in range(gpus):
             double.gpu("h100", PowerTrace.square(150, 450, low_s=0.37, high_s=0.21), noise_w=3.0)
         command = [python, __file__, "--as", tool, "--rate", str(rate_hz), "--seconds", str(seconds)]
-        environment = {**os.environ, **double.build(), "PYTHONWARNINGS": "ignore"}
+        program = Path(name) / "nvidia-smi"  # CodeCarbon looks for GPUs only where there is a program of this name
+        program.write_text("#!/bin/sh\nexit 0\n")
+        program.chmod(0o755)
+        path = f"{name}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, **double.build(), "PYTHONWARNINGS": "ignore", "PATH": path}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=name)
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     return json.loads(lines[-1]) if done.returncode == 0 and lines else (done.stderr.strip().splitlines() or ["nothing printed"])[-1]
