@@ -6,6 +6,8 @@ carries the protocol version.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import select
@@ -18,6 +20,7 @@ from tpb_core.api.errors import TpbError
 Message = dict[str, Any]
 _LENGTH = struct.Struct(">I")
 _LARGEST_FRAME = 1 << 30
+_PIPE_BYTES = 1 << 20
 
 
 class ConnectionLost(Exception):
@@ -30,6 +33,8 @@ class Connection:
     def __init__(self, read_fd: int, write_fd: int) -> None:
         self._read_fd, self._write_fd = read_fd, write_fd
         os.set_blocking(write_fd, False)
+        with contextlib.suppress(OSError, AttributeError):  # a prompt of 50,000 tokens in one go; where the system allows it
+            fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._buffer = bytearray()
 
     def fileno(self) -> int:
