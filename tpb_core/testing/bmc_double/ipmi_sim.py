@@ -14,7 +14,7 @@ from typing import Self
 
 from tpb_core.testing.bmc_double.sensor_records import SimSensor, record
 
-USER, PASSWORD = "meter", "loop-back"
+USER, PASSWORD = "watcher-42", "loop-back"
 ACTIVE, INACTIVE = 0x40, 0x00
 POLL_MS = 50
 """How often the simulator looks at the file of a sensor."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tpb_core.api import BadInput
+from tpb_core.api.credentials import Credentials, read_credentials
 from tpb_meter_ipmi import access
 from tpb_meter_ipmi.config import PRIVILEGES, IpmiConfig
-from tpb_meter_ipmi.credentials import Credentials, read_credentials
 from tpb_meter_ipmi.link import Link, LinkError
 from tpb_meter_ipmi.pure import PyghmiLink
 from tpb_meter_ipmi.shell import IpmitoolLink
@@ -24,6 +24,7 @@ _ASK_CAPABILITIES = bytes.fromhex("0600ff07000000000000000000092018c88100388e04b
 _PROBES = 3
 _CIPHER_SUITES = (3, 17)
 _LOGIN_S = 12.0
+_LONGEST_PASSWORD = 20
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def ways(config: IpmiConfig, environ: Mapping[str, str]) -> list[Way]:
     """The ways to try, in order: cipher suites, at the lowest privilege. Raises Unavailable and BadInput."""
     local = not config.host
     device = _device(config) if local else ""
-    credentials = None if local else read_credentials(config, environ)
+    credentials = None if local else _credentials(config, environ)
     backend = _backend(config, device)
     interface = ("open" if local else "lanplus") if config.interface == "auto" else config.interface
     if (interface == "open") != local:
@@ -133,6 +134,13 @@ def _device(config: IpmiConfig) -> str:
     if not os.access(found[0], os.R_OK | os.W_OK):
         raise access.no_permission(found[0])
     return found[0]
+
+
+def _credentials(config: IpmiConfig, environ: Mapping[str, str]) -> Credentials:
+    credentials = read_credentials(config, environ, f"the controller {config.host}")
+    if len(credentials.password.encode()) > _LONGEST_PASSWORD:
+        raise BadInput(f"IPMI passwords have at most {_LONGEST_PASSWORD} bytes", "Shorten it at the controller.")
+    return credentials
 
 
 def _number(device: str) -> str:

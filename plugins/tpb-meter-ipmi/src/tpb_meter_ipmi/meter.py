@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from tpb_core.api import Channel, EventCode, Meter, MeterContext, Reading
 from tpb_core.api.clock import Clock
 from tpb_core.api.faults import Faults
+from tpb_core.api.node_watch import NodeWatch
+from tpb_core.api.zero_readings import ZeroReadings
 from tpb_meter_ipmi.channels import describe, is_supply_input, without_doubles
 from tpb_meter_ipmi.config import IpmiConfig
 from tpb_meter_ipmi.discovery import Controller, find
 from tpb_meter_ipmi.poller import News, Poller
-from tpb_meter_ipmi.watch import Watch
-from tpb_meter_ipmi.zeros import Zeros
 
 Finder = Callable[[IpmiConfig, Mapping[str, str], Clock], Controller]
 _LOAD_WINDOWS = ("measure", "steady")
@@ -56,8 +56,8 @@ class IpmiMeter(Meter[IpmiConfig]):
         controller, config = self._controller, self.config
         assert controller is not None
         supplies = frozenset(source.name for source in controller.sources if is_supply_input(source))
-        self._zeros = Zeros(supplies if len(supplies) > 1 else frozenset())
-        self._watch = Watch(self._channels.values(), stuck_s=config.stuck_s, disagreement_rel=config.disagreement_rel)
+        self._zeros = ZeroReadings(supplies if len(supplies) > 1 else frozenset())
+        self._watch = NodeWatch(self._channels.values(), stuck_s=config.stuck_s, disagreement_rel=config.disagreement_rel)
         self._poller = Poller(
             controller.link, controller.reopen, controller.sources, self.context.clock,
             interval_s=config.interval_ms / 1e3, restarts=config.restarts, delay_s=config.restart_delay_s,

@@ -113,15 +113,18 @@ class Poller:
     def _open_again(self, problem: str) -> bool:
         """A new session in place of the dead one, within limits. False when there is none any more."""
         while not self._stop.is_set():
+            last_time = self._restarts_left <= 0
+            if last_time:
+                news = News(EventCode.METER_UNAVAILABLE, f"{problem}; the session is not opened again, its channels end here")
+            else:
+                self._restarts_left -= 1
+                news = News(EventCode.METER_ERROR, f"{problem}; opening the session again ({self._restarts_left} more times)")
+            self._taken.append(news)
             link, self._link = self._link, None
             if link is not None:
                 link.close()
-            if self._restarts_left <= 0:
-                self._taken.append(News(EventCode.METER_UNAVAILABLE, f"{problem}; the session is not opened again, its channels end here"))
+            if last_time:
                 return False
-            self._restarts_left -= 1
-            message = f"{problem}; opening the session again ({self._restarts_left} more times)"
-            self._taken.append(News(EventCode.METER_ERROR, message))
             self._stop.wait(self._delay_s)
             self._delay_s *= 2
             if self._stop.is_set():

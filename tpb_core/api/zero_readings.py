@@ -1,11 +1,11 @@
-"""Readings of 0 W: a machine that is on draws more, so a zero is a fault of the controller, unless a supply stands by."""
+"""Readings of 0 W from node meters: a machine that is on draws more, so a zero is a fault of the controller, unless a supply stands by."""
 
 from __future__ import annotations
 
 STANDBY_AFTER = 5
 
 
-class Zeros:
+class ZeroReadings:
     """Decides about zeros. A supply that reads 0 time after time while another one carries the load is on standby: then 0 is its power."""
 
     def __init__(self, supplies: frozenset[str]) -> None:

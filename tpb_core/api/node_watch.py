@@ -1,11 +1,12 @@
-"""Sensors that stand still, and two ways to the node's power that contradict each other. Each is told once."""
+"""Node meters: sensors that stand still, and two ways to the node's power that contradict each other. Each is told once."""
 
 from __future__ import annotations
 
 import collections
 from collections.abc import Iterable
 
-from tpb_core.api import Channel, EventCode
+from tpb_core.api.channel import Channel
+from tpb_core.api.codes import EventCode
 
 _MOVED_REL = 0.05
 _MOVED_STEPS = 3
@@ -13,7 +14,7 @@ _LOOKS = 10
 _STALE_STAMP_NS = 10_000_000_000
 
 
-class Watch:
+class NodeWatch:
     """Follows accepted readings. `told` collects `(code, message, channel)` for the meter to report."""
 
     def __init__(self, channels: Iterable[Channel], *, stuck_s: float, disagreement_rel: float) -> None:
