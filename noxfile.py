@@ -1,8 +1,6 @@
-"""Chores: `nox` runs lint and the default tests; `nox -l` lists the rest (one session for each engine that needs an environment of its own)."""
+"""Chores: `nox` runs lint and the default tests; `nox -l` lists the rest, one session for each engine that needs an environment of its own."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import nox
 
@@ -10,19 +8,13 @@ nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 
-PLUGINS = sorted(path.parent for path in Path("plugins").glob("*/pyproject.toml"))
-HEAVY = {"tpb-engine-hf", "tpb-engine-deepspeed", "tpb-engine-vllm"}
-"""Plugins whose own dependencies (torch) are left out of the default environment; their offline tests run without."""
-
-
-def install_everything(session: nox.Session) -> None:
-    """The core, the default plugins and all others, editable, as a developer has them."""
-    session.install("-r", "requirements-dev.txt")
+TORCH = "torch==2.13.0"
+"""The release whose CPU build the tests were made with; on a machine with a GPU, install what fits it."""
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff (style and mistakes) and mypy (strict on the core)."""
+    """ruff: style and mistakes."""
     session.install("ruff==0.17.5")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -30,8 +22,8 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything that runs without an engine environment of its own: the core, all plugins against their doubles, llama.cpp for real."""
-    install_everything(session)
+    """Types, and everything that needs no engine environment of its own: the core, all plugins on their doubles, llama.cpp for real."""
+    session.install("-r", "requirements-dev.txt")
     session.run("mypy", "tpb_core")
     session.run("pytest", "-q", *session.posargs)
 
@@ -39,6 +31,22 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def hf(session: nox.Session) -> None:
     """Transformers for real on CPU (torch: 200 MB)."""
-    session.install("torch==2.13.0")
-    session.install("-e", ".[testing]", "-e", "plugins/tpb-engine-hf[transformers]")
+    session.install(TORCH)
+    session.install("-e", ".[testing]", "-e", "plugins/tpb-sim", "-e", "plugins/tpb-engine-hf[transformers]", "-e", "plugins/tpb-engine-llamacpp")
     session.run("pytest", "-q", "plugins/tpb-engine-hf/tests", *session.posargs)
+
+
+@nox.session
+def deepspeed(session: nox.Session) -> None:
+    """DeepSpeed's init_inference for real on CPU."""
+    session.install(TORCH, "setuptools", "wheel", "ninja", "py-cpuinfo")
+    session.install("--no-build-isolation", "deepspeed==0.19.8", env={"DS_BUILD_OPS": "0"})
+    session.install("-e", ".[testing]", "-e", "plugins/tpb-engine-hf[transformers]", "-e", "plugins/tpb-engine-deepspeed")
+    session.run("pytest", "-q", "plugins/tpb-engine-deepspeed/tests", *session.posargs, env={"DS_ACCELERATOR": "cpu"})
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """By hand: how often the stated intervals hold the truth, over many simulated worlds (hours with 2,000 seeds)."""
+    session.install("-r", "requirements.txt")
+    session.run("python", "bench/coverage.py", *session.posargs)
