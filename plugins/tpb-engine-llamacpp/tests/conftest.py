@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tpb_engine_llamacpp import LlamaCppConfig, LlamaCppEngine
 
 from tpb_core.api import EngineContext, EventCode, Request, Sampling, Step
+from tpb_engine_llamacpp import LlamaCppConfig, LlamaCppEngine
 
 SENTENCE = "The river begins in a wet meadow that no map calls by a name, and in a dry summer one can step across it."
 

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tpb_core.api import Request, Sampling
 from tpb_engine_llamacpp.kv_cells import KvCells
 from tpb_engine_llamacpp.loaded import Loaded
 from tpb_engine_llamacpp.sequence import Sequence
-
-from tpb_core.api import Request, Sampling
 
 calm = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import ClassVar
 
 import pytest
-from tpb_engine_llamacpp import LlamaCppConfig
 
 from tpb_core.testing.engine_session import EngineSession
 from tpb_core.testing.engine_suite import EngineSuite
 from tpb_core.testing.recording_sink import RecordingSink
+from tpb_engine_llamacpp import LlamaCppConfig
 
 pytestmark = pytest.mark.real_engine
 

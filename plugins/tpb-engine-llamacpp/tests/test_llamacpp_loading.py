@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tpb_engine_llamacpp import LlamaCppConfig, LlamaCppEngine
-from tpb_engine_llamacpp.model_file import find_model, packaged_model
 
 from tpb_core.api import BadInput, EngineContext, Refused
+from tpb_engine_llamacpp import LlamaCppConfig, LlamaCppEngine
+from tpb_engine_llamacpp.model_file import find_model, packaged_model
 
 pytestmark = pytest.mark.real_engine
 

@@ -7,9 +7,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tpb_meter_command.line import column_cells, json_cells, pattern_cells, values_of
 
 from tpb_core.api.described import parse_column
+from tpb_meter_command.line import column_cells, json_cells, pattern_cells, values_of
 
 WATTS = parse_column("wall", "1 W node", "test")
 ENERGY = parse_column("plug", "2 kWh outlet", "test")

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tpb_meter_command import CommandConfig, CommandMeter
 
 from tpb_core.api import BadInput, EventCode, Reading, Reason, Unavailable
 from tpb_core.testing.meter_case import MeterCase
 from tpb_core.testing.meter_context import RecordingContext
 from tpb_core.testing.meter_suite import MeterSuite
+from tpb_meter_command import CommandConfig, CommandMeter
 
 LOOP = "while :; do {line}; sleep 0.02; done"
 

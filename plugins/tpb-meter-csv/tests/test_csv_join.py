@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tpb_meter_csv import CsvConfig
-from tpb_meter_csv.join import JoinedLog, join_log
 
 from tpb_core.api import BadInput, Channel, Column, Series, Window
 from tpb_core.testing.channel_rules import breaches
+from tpb_meter_csv import CsvConfig
+from tpb_meter_csv.join import JoinedLog, join_log
 
 RUN_START_NS = 50_000 * 10**9
 TRUE_START = datetime(2026, 7, 20, 12, tzinfo=UTC)

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tpb_meter_csv import CsvConfig, CsvMeter
 
 from tpb_core.api import BadInput, EventCode, Reason
 from tpb_core.testing.meter_case import MeterCase
 from tpb_core.testing.meter_context import RecordingContext
 from tpb_core.testing.meter_suite import MeterSuite
+from tpb_meter_csv import CsvConfig, CsvMeter
 
 HEADING = "Time,Power,Plug\n"
 

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+
+from tpb_core.api import BadInput, Reason, Unavailable
 from tpb_meter_csv import CsvConfig
 from tpb_meter_csv.config import columns_of
 from tpb_meter_csv.layout import decode, find_delimiter
 from tpb_meter_csv.log import Log, parse_log
-
-from tpb_core.api import BadInput, Reason, Unavailable
 
 NOON_NS = int(datetime(2026, 7, 20, 12, tzinfo=UTC).timestamp()) * 10**9
 

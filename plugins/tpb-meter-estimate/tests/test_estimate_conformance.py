@@ -7,11 +7,11 @@ import sys
 from types import SimpleNamespace
 
 import pytest
-from tpb_meter_estimate import EstimateConfig, EstimateMeter, GpuEstimateConfig, GpuEstimateMeter
 
 from tpb_core.api import Reason
 from tpb_core.testing.meter_case import MeterCase
 from tpb_core.testing.meter_suite import MeterSuite
+from tpb_meter_estimate import EstimateConfig, EstimateMeter, GpuEstimateConfig, GpuEstimateMeter
 
 
 class TestEstimate(MeterSuite):

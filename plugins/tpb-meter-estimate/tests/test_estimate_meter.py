@@ -9,11 +9,11 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tpb_meter_estimate import EstimateConfig, EstimateMeter, GpuEstimateConfig, GpuEstimateMeter
-from tpb_meter_estimate.proc import ProcessTimes, parse_busy_ticks, parse_stat
 
 from tpb_core.api import LEDGER_KINDS, BadInput, Reason, Unavailable
 from tpb_core.testing.meter_context import RecordingContext
+from tpb_meter_estimate import EstimateConfig, EstimateMeter, GpuEstimateConfig, GpuEstimateMeter
+from tpb_meter_estimate.proc import ProcessTimes, parse_busy_ticks, parse_stat
 
 
 def test_without_declared_watts_no_channel_enters_the_ledger() -> None:

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tpb_meter_estimate import EstimateConfig, EstimateMeter
-from tpb_meter_estimate.process_tree import ProcessTree
 
 from tpb_core.testing.meter_context import RecordingContext
+from tpb_meter_estimate import EstimateConfig, EstimateMeter
+from tpb_meter_estimate.process_tree import ProcessTree
 
 BURN = "import time\ndef burn(s):\n    end = time.process_time() + s\n    while time.process_time() < end: pass\n"
 RUSAGE = (

@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tpb_meter_hwmon import HwmonConfig, HwmonMeter
-from tpb_meter_hwmon.attribute import parse_number
-from tpb_meter_hwmon.place import slug
 
 from tpb_core.api import BadInput, Channel, EventCode, Reason, Unavailable
 from tpb_core.testing.channel_rules import breaches
@@ -18,6 +15,9 @@ from tpb_core.testing.meter_context import RecordingContext
 from tpb_core.testing.meter_suite import MeterSuite
 from tpb_core.testing.sysfs_tree import Attribute, HwmonTree
 from tpb_core.testing.unprivileged import as_nobody
+from tpb_meter_hwmon import HwmonConfig, HwmonMeter
+from tpb_meter_hwmon.attribute import parse_number
+from tpb_meter_hwmon.place import slug
 
 
 @pytest.fixture

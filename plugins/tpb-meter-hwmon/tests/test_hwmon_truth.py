@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tpb_meter_hwmon import HwmonConfig, HwmonMeter
 
 from tpb_core.testing.meter_trials import Trial, run_trial
 from tpb_core.testing.power_world import PowerTrace
 from tpb_core.testing.sysfs_tree import Attribute, HwmonTree
+from tpb_meter_hwmon import HwmonConfig, HwmonMeter
 
 SENSORS = {"acpi": 1.0, "grace": 0.05, "jetson": 0.02}
 """Averaging time of each sensor class in seconds; each is refreshed as often."""

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tpb_meter_rapl import RaplConfig, RaplMeter
 
 from tpb_core.api import Reason
 from tpb_core.testing.meter_case import MeterCase
 from tpb_core.testing.meter_suite import MeterSuite
 from tpb_core.testing.sysfs_tree import PowercapTree
+from tpb_meter_rapl import RaplConfig, RaplMeter
 
 
 class TestRapl(MeterSuite):

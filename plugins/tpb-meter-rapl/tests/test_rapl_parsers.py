@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from tpb_core.api import Reason, Unavailable
+from tpb_core.testing.meter_context import RecordingContext
+from tpb_core.testing.sysfs_tree import Attribute
 from tpb_meter_rapl import RaplConfig, RaplMeter
 from tpb_meter_rapl.perf import PerfCounter, parse_cpu_list, parse_event, parse_perf_count, parse_scale, perf_counters, read_pmu
 from tpb_meter_rapl.perf_event import event_attr
 from tpb_meter_rapl.powercap import parse_count
 from tpb_meter_rapl.processor import Processor, parse_cpuinfo
 from tpb_meter_rapl.zone import Zone, parse_zone_name
-
-from tpb_core.api import Reason, Unavailable
-from tpb_core.testing.meter_context import RecordingContext
-from tpb_core.testing.sysfs_tree import Attribute
 
 SCALE = "2.3283064365386962890625e-10"
 

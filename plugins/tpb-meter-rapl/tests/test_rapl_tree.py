@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tpb_meter_rapl import RaplConfig, RaplMeter
 
 from tpb_core.api import Channel, EventCode, Reason, Unavailable
 from tpb_core.energy.domains import tree_of
 from tpb_core.testing.meter_context import RecordingContext
 from tpb_core.testing.sysfs_tree import PowercapTree
 from tpb_core.testing.unprivileged import as_nobody
+from tpb_meter_rapl import RaplConfig, RaplMeter
 
 XEON = (
     "vendor_id\t: GenuineIntel\ncpu family\t: 6\nmodel\t\t: 143\nmodel name\t: Intel(R) Xeon(R) Platinum 8480+\n"

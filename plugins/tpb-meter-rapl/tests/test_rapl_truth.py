@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tpb_meter_rapl import RaplConfig, RaplMeter
 
 from tpb_core.testing.meter_trials import Trial, run_trial
 from tpb_core.testing.power_world import PowerTrace
 from tpb_core.testing.sysfs_tree import RANGE_UJ, PowercapTree
+from tpb_meter_rapl import RaplConfig, RaplMeter
 
 REFRESH_S = 1e-3
 STEP_J = 2.0**-14

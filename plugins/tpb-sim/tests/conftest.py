@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from hypothesis import strategies as st
+
 from tpb_sim import Lengths, Load, WorldSpec
 from tpb_sim.cost import COST_MODELS, cost_model
 from tpb_sim.server import LAYOUTS, HostStamps, Limits, ServerSpec

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tpb_sim.meter import SimMeter, SimMeterConfig
 
 from tpb_core.testing.meter_suite import MeterCase, MeterSuite
+from tpb_sim.meter import SimMeter, SimMeterConfig
 
 
 class TestSimMeter(MeterSuite):

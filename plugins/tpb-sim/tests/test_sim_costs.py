@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
+from tpb_core.api import BadInput
 from tpb_sim.cost import (
     COST_MODELS,
     Affine,
@@ -16,8 +18,6 @@ from tpb_sim.cost import (
     Work,
     cost_model,
 )
-
-from tpb_core.api import BadInput
 
 MIXED = Work(prefill_tokens=100, prefill_kv_tokens=50, prefill_pairs=100 * 50 + 5050, decode_tokens=4, kv_tokens=1000)
 TERMS = AffineTerms(busy=1.0, prefill=0.1, decode=2.0, kv=0.001, prefill_kv=0.01)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
+from tpb_core.api import Attributor, AttributorConfig, EnergyRow, Ledger, PreconditionFailed, RunView
 from tpb_sim import Load, Metering, SimRun, WorldSpec, simulate
 from tpb_sim.coverage import Estimate, Expectation, NamedWorld, Tally, breaches, estimates_of, markdown, named_world, world_names
 from tpb_sim.coverage.__main__ import main
@@ -14,8 +16,6 @@ from tpb_sim.coverage.cells import CELLS
 from tpb_sim.coverage.others import GRACE_NS, PRACTICES, counter_at_edges, stretches
 from tpb_sim.sensor import SENSORS
 from tpb_sim.server import ServerSpec
-
-from tpb_core.api import Attributor, AttributorConfig, EnergyRow, Ledger, PreconditionFailed, RunView
 
 
 class Oracle(Attributor[AttributorConfig]):

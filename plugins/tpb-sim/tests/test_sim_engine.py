@@ -11,14 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+
+from tpb_core.api import BadInput, EngineContext, MeterContext, Reading, Request, Sampling
+from tpb_core.testing.recording_sink import RecordingSink
 from tpb_sim.engine import SimEngine
 from tpb_sim.hook import truth_writer
 from tpb_sim.meter import SimMeter, SimMeterConfig
 from tpb_sim.options import SimEngineConfig
 from tpb_sim.world import find_world, free_world
-
-from tpb_core.api import BadInput, EngineContext, MeterContext, Reading, Request, Sampling
-from tpb_core.testing.recording_sink import RecordingSink
 
 
 def sampling(tokens: int, exact: bool = True) -> Sampling:

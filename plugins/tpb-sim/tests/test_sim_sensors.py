@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tpb_sim.sensor import SENSORS, Faults, Sensor, SensorSpec, sensor_spec
-from tpb_sim.trace import PowerTrace
 
 from tpb_core.api import BadInput
+from tpb_sim.sensor import SENSORS, Faults, Sensor, SensorSpec, sensor_spec
+from tpb_sim.trace import PowerTrace
 
 S = 1_000_000_000
 MS = 1_000_000

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tpb_sim import Lengths, Load, SimRun, WorldSpec, simulate
 from tpb_sim.server import HostStamps, Limits, ServerSpec
 

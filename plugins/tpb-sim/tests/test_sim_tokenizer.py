@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tpb_sim.tokenizer import VOCABULARY_TOKENS, SimTokenizer
 
 from tpb_core.api import BadInput
+from tpb_sim.tokenizer import VOCABULARY_TOKENS, SimTokenizer
 
 TOKENIZER = SimTokenizer()
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tpb_sim.cost import StaticPower
 from tpb_sim.device import Device
 from tpb_sim.trace import PowerTrace

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from tpb_sim import Lengths, Load, Metering, WorldSpec, simulate
 from tpb_sim.cost import Affine, AffineTerms, StaticPower
 from tpb_sim.sensor import SENSORS, SensorSpec
