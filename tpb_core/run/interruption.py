@@ -49,4 +49,4 @@ class Interruption:
             readable, _, _ = select.select([self._read_fd], [], [], 0)
             if readable:
                 os.read(self._read_fd, 64)
-            raise Interrupted("interrupted", "What was measured is kept; see the lines above for where.")
+            raise Interrupted("interrupted")
