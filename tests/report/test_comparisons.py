@@ -44,7 +44,7 @@ def test_two_runs_on_one_sensor(make_run: Any) -> None:
     assert per_token.ratio.value == pytest.approx(0.9)
     assert per_token.ratio.total is not None
     assert per_token.ratio.total.u_log == pytest.approx(math.hypot(0.005, 0.005))
-    assert comparison.same_sensors and comparison.verdict(per_token) == "lower"
+    assert comparison.same_sensors and comparison.verdict(per_token) == "lower in these runs"
     assert line(comparison, "J per request").ratio.value == pytest.approx(0.9)
 
 
@@ -75,7 +75,7 @@ def test_without_calibration_data_one_rig_still_speaks_for_itself(make_run: Any)
     base = make_run("a", joules=1000.0, terms=[ONCE], calibrated=False)
     other = make_run("b", joules=500.0, terms=[("edges", "b/1", 5.0, None, False)], calibrated=False)
     comparison = compared(base, other)
-    assert comparison.verdict(line(comparison, "J per output token")) == "lower, on this rig"
+    assert comparison.verdict(line(comparison, "J per output token")) == "lower in these runs, on this rig"
 
 
 def test_a_sensor_without_a_name_is_its_machines_own(make_run: Any) -> None:

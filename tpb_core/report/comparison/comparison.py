@@ -17,6 +17,7 @@ from tpb_core.report.comparison.admission import (
 from tpb_core.report.comparison.differences import Difference, differences
 from tpb_core.report.comparison.lines import Line, counted_lines, energy_lines
 from tpb_core.report.comparison.pairing import in_step, pairs_of
+from tpb_core.report.comparison.ratio import WITHIN_RUN
 from tpb_core.report.comparison.records import RunRecord
 from tpb_core.report.comparison.selection import Group
 
@@ -41,7 +42,10 @@ class Comparison:
     tolerated: list[tuple[str, str]] = field(default_factory=list)
 
     def verdict(self, line: Line) -> str:
-        """What may be concluded. The total interval decides; without calibration data the rig's own does, where both sides are one rig."""
+        """What may be concluded. The total interval decides; without calibration data the rig's own does, where both sides are one rig.
+
+        Of single runs only these runs: how much runs differ from each other is not known.
+        """
         ratio = line.ratio
         if ratio.value is None:
             return f"not comparable: {ratio.reason}"
@@ -52,7 +56,8 @@ class Comparison:
             return f"cannot be told: {ratio.total_reason}"
         if decides.holds_one:
             return f"no difference shown{where}"
-        return ("lower" if ratio.value < 1 else "higher") + where
+        alone = " in these runs" if ratio.kind == WITHIN_RUN else ""
+        return ("lower" if ratio.value < 1 else "higher") + alone + where
 
 
 def compare(base: Group, other: Group, *, window: str, scope: str, permissions: Permissions, pairing: str = "auto") -> Comparison:

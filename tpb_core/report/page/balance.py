@@ -12,6 +12,8 @@ from tpb_core.report.page.tables import figure, legend, note, section, table
 from tpb_core.report.rounding import significant, with_interval
 from tpb_core.report.run_facts import Row
 
+Intervals = dict[tuple[str, str, str], tuple[float | None, float | None]]
+"""(domain, phase, method) -> ends of the 95 % interval, J."""
 PHASES = ("prefill", "decode", "idle", "unattributed")
 _ROW, _BAR, _NAMES = 34.0, 20.0, 190.0
 
@@ -21,6 +23,7 @@ def balance_section(page: RunPage) -> Element:
     rows = _chosen(page.balance)
     if not rows:
         return section("balance", "Energy balance", tag("p", "No energies: not attributed yet (tpb attribute), or no window measure."))
+    intervals = {(row["domain"], row["phase"], row["method"]): (row["ci_low_j"], row["ci_high_j"]) for row in page.energy}
     drawn = [row for row in rows if row["total_j"] is not None]
     key = [(phase, phase) for phase in PHASES] + [("rest", "rest of a node: the node less everything measured in it")]
     content: list[Element | None] = []
@@ -35,14 +38,40 @@ def balance_section(page: RunPage) -> Element:
         content,
         table(
             ("domain", "scope", "total, J", "95 % interval", *(f"{phase}, J" for phase in PHASES), "evidence", "method", ""),
-            [_cells(row) for row in rows],
+            [_cells(row, intervals) for row in rows],
             numbers=(2, 4, 5, 6, 7),
         ),
+        _split_rules(page.balance, intervals),
         note(
             "unattributed is the meter less all phases: never charged to requests, and it may be negative. Where a method does not "
             "split, everything is unattributed. Phases are not rescaled to fit."
         ),
     )
+
+
+def _split_rules(balance: Sequence[Row], intervals: Intervals) -> Element | None:
+    """Figures of the whole run by each rule of splitting mixed steps: their span is an allocation range, no uncertainty."""
+    rows = [row for row in balance if row["domain"] == "total" and row["prefill_j"] is not None and row["decode_j"] is not None]
+    methods = sorted({row["method"] for row in rows})
+    if len({method.partition("/")[0] for method in methods}) == len(methods):
+        return None
+    cells = []
+    for row in sorted(rows, key=lambda row: row["method"]):
+        known = [(row[f"{phase}_j"], intervals.get(("total", phase, row["method"]), (None, None))) for phase in PHASES[:2]]
+        cells.append([row["method"], *(with_interval(joules, *ends)[0] for joules, ends in known)])
+    spans = [f"{phase} {significant(low, 4)} to {significant(high, 4)} J" for phase in PHASES[:2] for low, high in [_span(rows, phase)]]
+    return tag(
+        "div",
+        table(("split rule", "prefill, J", "decode, J"), cells, numbers=(1, 2)),
+        note(
+            f"Rules that split mixed steps are figures of their own. Their allocation range, which is no uncertainty: {', '.join(spans)}."
+        ),
+    )
+
+
+def _span(rows: Sequence[Row], phase: str) -> tuple[float, float]:
+    values = [row[f"{phase}_j"] for row in rows]
+    return min(values), max(values)
 
 
 def _chosen(balance: Sequence[Row]) -> list[Row]:
@@ -55,8 +84,9 @@ def _chosen(balance: Sequence[Row]) -> list[Row]:
     return sorted(best.values(), key=lambda row: (row["domain"] == "total", _place(row["domain"])))
 
 
-def _rank(row: Row) -> tuple[bool, int, str]:
-    return row["total_j"] is None, -sum(row[f"{phase}_j"] is not None for phase in PHASES), row["method"]
+def _rank(row: Row) -> tuple[bool, int, bool, str]:
+    known = sum(row[f"{phase}_j"] is not None for phase in PHASES)
+    return row["total_j"] is None, -known, not row["method"].endswith("/shapley"), row["method"]
 
 
 def _place(domain: str) -> str:
@@ -105,12 +135,15 @@ def _parts(row: Row) -> list[tuple[str, float]]:
     return parts or [("unattributed", float(row["total_j"]))]
 
 
-def _cells(row: Row) -> list[str | None]:
+def _cells(row: Row, intervals: Intervals) -> list[str | None]:
+    """A line of the table; every figure is rounded to its own interval."""
     total, low, high = row["total_j"], row["ci_low_j"], row["ci_high_j"]
     shown, interval = with_interval(total, low, high) if total is not None else (None, None)
     if total is None and low is not None and high is not None:
         interval = f"span {significant(low, 2)} to {significant(high, 2)}"
-    phases = [None if row[f"{phase}_j"] is None else significant(row[f"{phase}_j"], 4) for phase in PHASES]
+    ends = [intervals.get((row["domain"], phase, row["method"]), (None, None)) for phase in PHASES]
+    joules = [row[f"{phase}_j"] for phase in PHASES]
+    phases = [None if j is None else with_interval(j, *each)[0] for j, each in zip(joules, ends, strict=True)]
     remark = str(row["reason"] or "") if row["allocated"] else "not used by the run; never in the total"
     return [row["domain"], row["scope"], shown, interval, *phases, row["evidence"], row["method"], remark]
 

@@ -61,14 +61,10 @@ def requests_section(page: RunPage) -> Element:
 
 
 def _energies(page: RunPage) -> tuple[dict[int, Row], str | None]:
-    """Rows by request of the method that knows most of them."""
-    by_method: dict[str, dict[int, Row]] = {}
-    for row in page.request_energy:
-        if row["domain"] == "total":
-            by_method.setdefault(row["method"], {})[row["request"]] = row
-    known = {name: sum(row["total_j"] is not None for row in rows.values()) for name, rows in by_method.items()}
-    method = min((name for name, count in known.items() if count), key=lambda name: (-known[name], name), default=None)
-    return (by_method[method], method) if method is not None else ({}, None)
+    """Rows by request, and their method; None where no request has an energy."""
+    known = any(row["total_j"] is not None for row in page.request_energy)
+    rows = {row["request"]: row for row in page.request_energy}
+    return (rows, page.request_energy[0]["method"]) if known else ({}, None)
 
 
 def _why(page: RunPage) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,14 +23,17 @@ class PhaseBands:
     kind: npt.NDArray[np.int8]
 
     @classmethod
-    def of(cls, run: RunView, origin_ns: int) -> PhaseBands:
-        """Read the step log; requests one at a time are told apart by it too."""
+    def of(cls, run: RunView, origin_ns: int, devices: Collection[str] = ()) -> PhaseBands:
+        """Read the step log. `devices`: only instances that run on one of them; all where none of them is an instance's."""
         columns = run.columns("steps")
         if columns is None or not len(columns["t0_ns"].values):
             return cls(np.zeros(0), np.zeros(0), np.zeros(0, np.int8))
-        begin = (columns["t0_ns"].values - origin_ns) / 1e9
-        end = (columns["t1_ns"].values - origin_ns) / 1e9
-        prefill, decode = columns["prefill_tokens"].values > 0, columns["decode_tokens"].values > 0
+        instances = (run.manifest.get("engine") or {}).get("instances") or []
+        here = [str(each.get("instance")) for each in instances if set(each.get("devices") or ()) & set(devices)]
+        chosen = np.isin(columns["instance"].values.astype(str), here) if here else np.ones(len(columns["t0_ns"].values), np.bool_)
+        begin = (columns["t0_ns"].values[chosen] - origin_ns) / 1e9
+        end = (columns["t1_ns"].values[chosen] - origin_ns) / 1e9
+        prefill, decode = columns["prefill_tokens"].values[chosen] > 0, columns["decode_tokens"].values[chosen] > 0
         kind = np.select([prefill & decode, prefill, decode], [1, 0, 2], 3).astype(np.int8)
         order = np.argsort(begin, kind="stable")
         return cls(begin[order], end[order], kind[order])

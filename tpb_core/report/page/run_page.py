@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+import pyarrow.compute as pc
 
 from tpb_core.api.attributor import Window
 from tpb_core.report.page.phase_bands import PhaseBands
@@ -16,7 +19,8 @@ MEASURE = "measure"
 
 @dataclass(frozen=True)
 class RunPage:
-    """One run. `origin_ns` is the zero of all times on the page; `energy` and `budget` are the gross rows of the window `measure`."""
+    """One run. `origin_ns` is the zero of all times on the page; `energy` and `budget` are the gross rows of the window `measure`,
+    `request_energy` those of the one method that is shown."""
 
     facts: RunFacts
     bundle: Bundle
@@ -43,7 +47,7 @@ class RunPage:
             [row for row in energy if row["basis"] == "gross"],
             [row for row in energy if row["basis"] != "gross"],
             [row for row in _rows(bundle, "budget") if row["window"] == MEASURE and row["basis"] == "gross"],
-            [row for row in _rows(bundle, "request_energy") if row["window"] == MEASURE and row["basis"] == "gross"],
+            _request_energy(bundle),
         )
 
     @property
@@ -73,6 +77,25 @@ def _origin_ns(bundle: Bundle) -> int:
         if len(series.t_ns):
             begins.append(int(series.t_ns[0]))
     return min(begins, default=0)
+
+
+def preferred(methods: Iterable[str]) -> str | None:
+    """The method whose figures are shown where there are several: `shapley` is the split rule by default, then by name."""
+    return min(methods, key=lambda method: (not method.endswith("/shapley"), method), default=None)
+
+
+def _request_energy(bundle: Bundle) -> list[Row]:
+    """Gross rows of the whole run by one method, of those that know most requests: a run of hours has millions of rows of all methods."""
+    table = bundle.table("request_energy")
+    if table is None:
+        return []
+    for column, value in (("window", MEASURE), ("basis", "gross"), ("domain", "total")):
+        table = table.filter(pc.equal(table[column], value))
+    counts = {row["method"]: row["total_j_count"] for row in table.group_by("method").aggregate([("total_j", "count")]).to_pylist()}
+    most = max(counts.values(), default=0)
+    method = preferred(name for name, count in counts.items() if count == most)
+    rows: list[Row] = table.filter(pc.equal(table["method"], method)).to_pylist() if method is not None else []
+    return rows
 
 
 def _rows(bundle: Bundle, table: str) -> list[Row]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from tpb_core.api.channel import LEDGER_KINDS, Channel
 from tpb_core.report.page.markup import Element, tag
+from tpb_core.report.page.phase_bands import PhaseBands
 from tpb_core.report.page.run_page import RunPage
 from tpb_core.report.page.tables import figure, legend, note, section
 from tpb_core.report.page.trace_chart import Trace, trace_chart, trace_of
@@ -32,12 +33,13 @@ def traces_section(page: RunPage) -> Element:
 def _domain(page: RunPage, name: str, channels: list[Channel]) -> Iterator[Element]:
     unused = "" if any(channel.allocated for channel in channels) else ", not used by the run"
     yield tag("h3", f"{name} ({channels[0].scope}{unused})")
+    bands = PhaseBands.of(page.bundle, page.origin_ns, [channel.device for channel in channels if channel.device is not None])
     whole = trace_of(page.bundle, channels, page.origin_ns, page.span_s)
     if not len(whole):
         yield tag("p", f"No reading that could be drawn of {', '.join(channel.channel for channel in channels)}: no_reading.")
         return
     yield figure(
-        trace_chart(whole, page.windows, page.bands, page.origin_ns, page.span_s, label=f"Power of {name} over the whole run", near=False),
+        trace_chart(whole, page.windows, bands, page.origin_ns, page.span_s, label=f"Power of {name} over the whole run", near=False),
         _caption(whole, channels, page.span_s),
     )
     span_s = _detail(page, channels)
@@ -47,7 +49,7 @@ def _domain(page: RunPage, name: str, channels: list[Channel]) -> Iterator[Eleme
     if len(near):
         label = f"Power of {name} at the beginning of the measurement"
         yield figure(
-            trace_chart(near, page.windows, page.bands, page.origin_ns, span_s, label=label, near=True),
+            trace_chart(near, page.windows, bands, page.origin_ns, span_s, label=label, near=True),
             f"Detail: {span_s[1] - span_s[0]:.3g} s from the beginning of the window measure. ",
             _caption(near, channels, span_s),
         )

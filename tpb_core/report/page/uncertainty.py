@@ -53,7 +53,7 @@ def uncertainty_section(page: RunPage) -> Element:
 
 def _method(page: RunPage, phase: str) -> str | None:
     rows = [row for row in page.energy if row["domain"] == "total" and row["phase"] == phase and row["joules"] is not None]
-    chosen = min(rows, key=lambda row: (not row["method"].startswith("totals"), row["method"]), default=None)
+    chosen = min(rows, key=lambda row: (not row["method"].startswith("totals"), not row["method"].endswith("/shapley")), default=None)
     return None if chosen is None else str(chosen["method"])
 
 
