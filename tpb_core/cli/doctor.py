@@ -29,6 +29,7 @@ def main(argv: list[str]) -> int:
     _print("Engines", engines, "tpb.engines")
     _print_environments()
     _print("Meters", meters, "tpb.meters")
+    _print_findings()
     _print_listeners_checks()
     if any(answer["energy"] for answer in meters.values()):
         print("A power sensor is readable here: energy can be measured.")
@@ -77,6 +78,24 @@ def _print_environments() -> None:
             rows.append((f"engine={engine} engine.python={environment}", *_row(name, answer)[1:]))
     if rows:
         print("Engines in environments of their own")
+        print(text_table(rows, indent="  "))
+        print()
+
+
+def _print_findings() -> None:
+    """What `tpb characterise` and `tpb calibrate` found out about sensors of this machine, and where it is kept."""
+    if importlib.util.find_spec("platformdirs") is None:
+        return
+    from tpb_core.run.device_store import DeviceStore
+
+    store = DeviceStore()
+    rows = []
+    for finding in store.all():
+        values = ", ".join(f"{key} {value:g}" for key, value in finding.values.items())
+        where = f"{finding.meter}: {finding.tail} of {finding.sensor}"
+        rows.append((where, f"{finding.source} {finding.utc[:10]}", f"{values}; driver {finding.driver or 'not stated'}; {finding.note}"))
+    if rows:
+        print(f"Sensors known from {store.folder} (used under the same driver version)")
         print(text_table(rows, indent="  "))
         print()
 

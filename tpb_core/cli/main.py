@@ -14,6 +14,9 @@ from tpb_core.api.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_R
 COMMANDS = {
     "measure": "every meter around any program: `tpb measure -- COMMAND ...`",
     "attach": "a running inference server under its own traffic: `tpb attach URL --for 10m`",
+    "watch": "what every meter reads, live in the terminal",
+    "characterise": "averaging window and delay of power sensors, found with a load that is switched on and off",
+    "calibrate": "gain and offset of a channel against a reference meter: `--reference CHANNEL`",
     "doctor": "which engines and meters work here, which do not, why, and what to type",
     "plugins": "what is installed: `list`, `show NAME`",
     "sql": "ask the database of results; alone, an interactive shell",

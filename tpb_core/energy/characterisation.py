@@ -30,6 +30,10 @@ REPLICAS = 48
 """Resamplings of blocks; the standard deviation is then known to about a tenth."""
 LEAST_FOLLOWED = 0.2
 """Share of the readings' variance that the load must explain for a fit to mean anything."""
+HALF_NORMAL = (1 - 2 / np.pi) ** 0.5
+"""Standard deviation of a normal of which only one side is possible, in its own."""
+PROBE_S = 2e-3
+"""Step of numerical derivatives: longer than what rounding of stamps moves."""
 LEAST_ROWS = 30
 LEAST_EDGES = 6
 
@@ -78,6 +82,9 @@ def fit_response(
         return Response(followed=followed, edges=inside, readings=rows, reason="the reading does not follow the load")
     drawn = fit.resampled(best, smear, np.random.default_rng(seed), replicas)
     spread = [float(np.std(column, ddof=1)) for column in drawn.T]
+    white = fit.linearised(best, smear)
+    if best[2] < white[2]:  # a rise at its bound of zero hides what it would take from the delay
+        spread = [max(u, HALF_NORMAL * other) for u, other in zip(spread, white, strict=True)]
     # Which of the two smears is true is not known to better than the fit tells: half their difference as a rectangle.
     between = [abs(answers[0.0][0][j] - answers[1.0][0][j]) / 12**0.5 if len(answers) > 1 else 0.0 for j in range(3)]
     delay_u = float(np.sqrt(spread[1] ** 2 + between[1] ** 2 + seen.lateness_s**2 / 12))
@@ -170,9 +177,26 @@ class _Fit:
             bounds=(1e3 * self.low, 1e3 * self.high),
             diff_step=1e-4,
             x_scale=1e3 * np.array([max(inside[0], 0.02), 0.02, max(inside[2], 0.01)]),
-            max_nfev=60,
+            max_nfev=30,
+            ftol=1e-6,
+            xtol=1e-5,
         )
         return np.asarray(done.x / 1e3), float(2 * done.cost)
+
+    def linearised(self, best: Floats, smear: float) -> Floats:
+        """Standard uncertainties of the parameters from the derivatives, as if none were at a bound and the residuals were white."""
+        at = np.maximum(best, [2 * PROBE_S, -1.0, 2 * PROBE_S])
+        even = np.ones(len(self.value))
+        free = [j for j in range(3) if self.high[j] - self.low[j] > 1e-3]
+        moves = [np.eye(3)[j] * PROBE_S for j in free]
+        slopes = [(self.residual(at + move, smear, even) - self.residual(at - move, smear, even)) / (2 * PROBE_S) for move in moves]
+        jacobian = np.column_stack(slopes)
+        left = float((self.residual(best, smear, even) ** 2).sum()) / max(len(self.value) - 5, 1)
+        gram = jacobian.T @ jacobian
+        covariance = left * np.linalg.inv(gram + 1e-12 * np.trace(gram) * np.eye(len(gram)))
+        spread = np.zeros(3)
+        spread[free] = np.sqrt(np.maximum(np.diag(covariance), 0.0))
+        return spread
 
     def resampled(self, best: Floats, smear: float, rng: np.random.Generator, replicas: int) -> Floats:
         """(replicas, 3): parameters fitted again to blocks of readings drawn with replacement."""

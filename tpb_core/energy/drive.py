@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,11 @@ class Drive:
     edge_s: Floats
     level: Floats
 
+    @cached_property
+    def _sums(self) -> Floats:
+        """Integral up to each edge."""
+        return np.concatenate([[0.0], np.cumsum(self.level[1:-1] * np.diff(self.edge_s))])
+
     @classmethod
     def of_switching(cls, edge_s: Floats, *, on_first: bool = False) -> Drive:
         """A load that each edge turns on or off."""
@@ -41,10 +47,9 @@ class Drive:
         First-order lag: rise * y' = x - y, so that the integral of y is that of x minus rise * (y(t) - y(first edge)).
         """
         edges, level = self.edge_s, self.level
-        sums = np.concatenate([[0.0], np.cumsum(level[1:-1] * np.diff(edges))])
         last = np.clip(np.searchsorted(edges, t_s, "right") - 1, 0, len(edges) - 1)
         since = t_s - edges[last]
-        plain = np.where(since < 0, since * level[0], sums[last] + since * level[last + 1])
+        plain = np.where(since < 0, since * level[0], self._sums[last] + since * level[last + 1])
         if rise_s <= LEAST_S:
             return np.asarray(plain)
         at_edges = np.empty(len(edges))
@@ -58,10 +63,7 @@ class Drive:
     def mean(self, lo_s: Floats, hi_s: Floats, rise_s: float = 0.0, smear_s: Floats | None = None) -> Floats:
         """Mean over each stretch `[lo, hi]`; `smear_s` is the full width within which both ends of a stretch are uncertain together."""
         width = np.maximum(hi_s - lo_s, LEAST_S)
-        if smear_s is None or not smear_s.any():
-            return np.asarray((self.integral(hi_s, rise_s) - self.integral(hi_s - width, rise_s)) / width)
-        total = np.zeros(len(hi_s))
-        for place in (np.arange(NODES) + 0.5) / NODES - 0.5:
-            end = hi_s + place * smear_s
-            total += self.integral(end, rise_s) - self.integral(end - width, rise_s)
-        return np.asarray(total / NODES / width)
+        places = np.zeros(1) if smear_s is None else (np.arange(NODES) + 0.5) / NODES - 0.5
+        ends = hi_s[None, :] + places[:, None] * (0.0 if smear_s is None else smear_s[None, :])
+        upto = self.integral(np.stack([ends, ends - width]).ravel(), rise_s).reshape(2, len(places), -1)
+        return np.asarray((upto[0] - upto[1]).mean(axis=0) / width)

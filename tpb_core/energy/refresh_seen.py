@@ -22,7 +22,7 @@ WHOLE = 0.02
 
 @dataclass(frozen=True)
 class RefreshSeen:
-    """Time between changes of the value in ms: median, p10, p90, and of how many gaps.
+    """Time between changes of the value in ms: median, p10, p90, and of how many gaps; `poll_ms` is the time between reads.
 
     `period_ms` with its standard uncertainty is the refresh period where the gaps are regular and longer than two readings, else None.
     """
@@ -31,6 +31,7 @@ class RefreshSeen:
     p10_ms: float
     p90_ms: float
     gaps: int
+    poll_ms: float
     period_ms: float | None
     period_u_ms: float | None
 
@@ -49,9 +50,9 @@ def refresh_seen(t_ns: Sequence[int], value: Sequence[float]) -> RefreshSeen | N
     # What a poll adds to or takes from a single gap is no irregularity of the sensor.
     regular = len(gaps) >= LEAST_GAPS and p90 - poll_ms <= REGULAR * (p10 + poll_ms) and p90 <= 2 * p10
     if not regular or median < POLLED_ENOUGH * poll_ms:
-        return RefreshSeen(median, p10, p90, len(gaps), None, None)
+        return RefreshSeen(median, p10, p90, len(gaps), poll_ms, None, None)
     period = statistics.fmean(gaps)
-    return RefreshSeen(median, p10, p90, len(gaps), period, poll_ms / math.sqrt(6) / len(gaps))
+    return RefreshSeen(median, p10, p90, len(gaps), poll_ms, period, poll_ms / math.sqrt(6) / len(gaps))
 
 
 def resolution_seen(value: Sequence[float]) -> float | None:

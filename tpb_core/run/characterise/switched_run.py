@@ -12,6 +12,7 @@ from typing import Any
 from tpb_core.api.errors import TpbError
 from tpb_core.api.units import NS_PER_S
 from tpb_core.config.schema import Point
+from tpb_core.energy.switched import NOTE
 from tpb_core.run.characterise.loads import Load
 from tpb_core.run.characterise.schedule import Part
 from tpb_core.run.clock import RealClock
@@ -19,8 +20,6 @@ from tpb_core.run.interruption import Interruption
 from tpb_core.run.progress import Progress
 from tpb_core.run.stages import Stages
 
-NOTE = "load "
-"""What a slice's note begins with; the level follows."""
 AFTER_S = 2.0
 """Slow sensors show the last edge late."""
 
