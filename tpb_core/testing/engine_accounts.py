@@ -11,11 +11,12 @@ from tpb_core.testing.recording_sink import RecordedRequest, RecordingSink
 
 
 def check_request(recorded: RecordedRequest, *, token_stamps: bool) -> None:
-    """A request that ended well: counts agree, and time runs forwards."""
+    """A request that ended well: counts agree as far as they are told, and time runs forwards."""
     name = f"request {recorded.request}"
     assert recorded.status == "ok", f"{name}: {recorded.status}, {recorded.error}"
     assert recorded.finished_ns is not None
-    assert 0 <= recorded.cached_tokens <= recorded.input_tokens, name
+    if recorded.cached_tokens is not None and recorded.input_tokens is not None:
+        assert 0 <= recorded.cached_tokens <= recorded.input_tokens, name
     if not token_stamps:
         return
     assert recorded.counted_tokens == recorded.output_tokens, f"{name}: token reports add up to {recorded.counted_tokens}"

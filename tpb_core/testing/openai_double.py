@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import threading
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class DoubleSettings:
     energy_w: float | None = None
     """Power behind GET /energy_metrics; None: it has no such page."""
     has_metrics: bool = True
+    keeps_bodies: bool = True
+    """Keep the body of each request for tests; the command does not."""
     missing: frozenset[str] = field(default_factory=frozenset)
     """Paths that answer 404."""
 
@@ -98,6 +101,9 @@ class _Connection(asyncio.Protocol):
             self._reply(200, {"version": "0.0-double"})
         elif path == "/health":
             self._reply(200, {})
+        elif path == "/double/stamps":
+            self._reply(200, dict(self._counters.stamps))
+            self._counters.stamps.clear()
         elif path == "/metrics" and settings.has_metrics:
             self._send(200, "text/plain; version=0.0.4", self._counters.text().encode())
         elif path == "/energy_metrics" and settings.energy_w is not None:
@@ -107,7 +113,8 @@ class _Connection(asyncio.Protocol):
 
     def _complete(self, path: str, body: dict[str, Any]) -> None:
         double = body.get("double") or {}
-        self._counters.received.append((asyncio.get_running_loop().time(), body))
+        if self._settings.keeps_bodies:
+            self._counters.received.append((asyncio.get_running_loop().time(), body))
         if double.get("silent"):
             return
         if "status" in double:
@@ -183,7 +190,8 @@ def main() -> None:
     parser.add_argument("--first-token-s", type=float, default=0.002)
     parser.add_argument("--token-s", type=float, default=0.005)
     words = parser.parse_args()
-    double = OpenAiDouble(DoubleSettings(first_token_s=words.first_token_s, token_s=words.token_s), words.port)
+    gc.disable()  # nothing here goes round in circles, and a pause would look like the client's
+    double = OpenAiDouble(DoubleSettings(first_token_s=words.first_token_s, token_s=words.token_s, keeps_bodies=False), words.port)
     print(double.url, flush=True)
     double.serve_forever()
 

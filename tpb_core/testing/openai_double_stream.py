@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,8 @@ class Counters:
     closed_early: int = 0
     """Streams whose client went away."""
     received: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
+    stamps: dict[str, list[int]] = field(default_factory=dict)
+    """`cache_salt` of a request -> CLOCK_MONOTONIC in ns when it was there in full, and when its first token was sent."""
 
     def text(self) -> str:
         """In the Prometheus text format, under vLLM's names."""
@@ -66,6 +69,8 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._begin_s, self._token_s = self._loop.time(), pace[1]
         self._first_s = pace[0]
+        self._stamps = counters.stamps.setdefault(str(body.get("cache_salt")), [])
+        self._stamps.append(time.monotonic_ns())
         counters.prompt_tokens += prompt_tokens
         counters.running += 1
         counters.most_running = max(counters.most_running, counters.running)
@@ -97,6 +102,7 @@ class Stream:
             self._whole()
             return
         if self._sent == 0:
+            self._stamps.append(time.monotonic_ns())
             self._transport.write(
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
             )

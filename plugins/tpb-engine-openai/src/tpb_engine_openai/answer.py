@@ -107,6 +107,11 @@ class Answer:
             reasons.add(_REASONS[given])
         return "length" if "length" in reasons else "stop" if reasons else None
 
+    @property
+    def all_at_limit(self) -> bool:
+        """Whether every sequence ended because it was as long as it was allowed to be."""
+        return self.ended and all(_REASONS.get(given) == "length" for given in self._reasons.values())
+
     def text(self) -> str:
         """Of the first sequence."""
         return "".join(self._texts.get(0, []))

@@ -22,7 +22,7 @@ def describe(
 ) -> EngineDescription:
     """The description of a server that was found. What it does not tell (dtype, quantization) is None."""
     kind = server.kind
-    reuse = None
+    reuse = True if kind.reuses_prefix else None
     if kind.cache_prompt:
         reuse = config.prefix_cache
     elif kind.prefix_salt and not config.prefix_cache:

@@ -6,16 +6,18 @@ from tpb_core.api import EngineSink, EventCode, Request
 from tpb_core.api.units import NS_PER_MS
 from tpb_engine_openai.answer import Answer, ServerSaid
 from tpb_engine_openai.exchange import Ended
-from tpb_engine_openai.tokenizers_of import AnyTokenizer
+from tpb_engine_openai.tokenizers_of import FileTokenizer
 
 _RETOKENISED = 0.02
 """Text turned into tokens again need not give the tokens it was made of; a larger difference is told."""
 
 
 class Endings:
-    """Reports ends. Without usage from the server, tokens are counted with the tokenizer, and are NULL where there is none."""
+    """Reports ends. Without usage from the server, output tokens are the limit where the server says that it stopped there, else what
+    a tokenizer of our own makes of the text, else NULL. The server's tokenizer is not asked: that would be work for what is measured.
+    """
 
-    def __init__(self, tokenizer: AnyTokenizer | None, *, chat: bool, prefix_cache: bool) -> None:
+    def __init__(self, tokenizer: FileTokenizer | None, *, chat: bool, prefix_cache: bool) -> None:
         self._tokenizer, self._chat, self._prefix_cache = tokenizer, chat, prefix_cache
 
     def report(self, end: Ended, sink: EngineSink) -> None:
@@ -66,16 +68,15 @@ class Endings:
         told = answer.output_tokens if answer.output_tokens is not None else answer.stamped_tokens or None
         if told is not None and answer.stamped_tokens == told and not answer.without_stamps:
             return told  # two counts of the server agree: in sum, and one by one
-        if self._tokenizer is None or (told is not None and self._tokenizer.described["source"] == "server"):
+        if told is None and answer.all_at_limit:
+            told = answer.request.sampling.max_output_tokens * answer.request.sampling.n
+        if self._tokenizer is None:
             return told
         counted = sum(len(ids) for ids in self._tokenizer.encode(answer.texts()))
         room = round(_RETOKENISED * counted) + answer.sequences  # the end token of each sequence is not in its text
-        if told is not None:
-            if abs(told - counted) > room:
-                self._differ(sink, answer.request, f"the server counts {told} output tokens and its text makes {counted}")
-            return told
-        limit = answer.request.sampling.max_output_tokens * answer.request.sampling.n
-        return limit if answer.reason() == "length" and abs(limit - counted) <= room else counted
+        if told is not None and abs(told - counted) > room:
+            self._differ(sink, answer.request, f"the server counts {told} output tokens and its text makes {counted}")
+        return counted if told is None else told
 
     def _server_stamps(self, answer: Answer, sink: EngineSink) -> None:
         """The server's own times, put on our clock by the first token, which came by the way over the network later than it was made."""

@@ -178,7 +178,7 @@ class OpenAiEngine(Engine[OpenAiConfig]):
         from tpb_engine_openai.questions import Questions
         from tpb_engine_openai.request_body import RequestBody
         from tpb_engine_openai.server import find_server
-        from tpb_engine_openai.tokenizers_of import find_tokenizer
+        from tpb_engine_openai.tokenizers_of import FileTokenizer, find_tokenizer
 
         config = self.config
         headers = key_headers(config.api_key_env, address, "engine.api_key_env")
@@ -194,7 +194,8 @@ class OpenAiEngine(Engine[OpenAiConfig]):
         limits = ClientLimits(config.request_timeout_s, config.connect_timeout_s)
         self._client = StreamClient(address, headers, limits, self.context.clock.now_ns)
         self._body = RequestBody(config, server.kind, server.model)
-        self._endings = Endings(self._tokenizer, chat=config.api == "chat", prefix_cache=config.prefix_cache)
+        own = self._tokenizer if isinstance(self._tokenizer, FileTokenizer) else None
+        self._endings = Endings(own, chat=config.api == "chat", prefix_cache=config.prefix_cache)
         return describe(config, address, server, self._tokenizer, self._launched, self.own_capabilities())
 
     def _sends_ids(self, kind: ServerKind, *, has_tokenizer: bool) -> bool:

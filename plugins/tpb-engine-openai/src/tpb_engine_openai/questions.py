@@ -51,13 +51,23 @@ class Questions:
         """Status and body of GET, or of POST with a JSON body. Raises NoAnswer."""
         data = None if body is None else json.dumps(body).encode()
         headers = {**self._headers, **({} if data is None else {"Content-Type": "application/json"})}
+        fresh = self._connection.sock is None
         try:
-            self._connection.request("GET" if data is None else "POST", self.address.prefix + path, data, headers)
-            reply = self._connection.getresponse()
-            return reply.status, reply.read(_LARGEST)
+            try:
+                return self._exchange(path, data, headers)
+            except (ConnectionError, http.client.RemoteDisconnected):
+                if fresh:
+                    raise
+                self._connection.close()  # it was idle, and the server had closed it meanwhile
+                return self._exchange(path, data, headers)
         except (OSError, http.client.HTTPException, ValueError) as error:
             self._connection.close()
             raise NoAnswer(self.address, error) from error
+
+    def _exchange(self, path: str, data: bytes | None, headers: dict[str, str]) -> tuple[int, bytes]:
+        self._connection.request("GET" if data is None else "POST", self.address.prefix + path, data, headers)
+        reply = self._connection.getresponse()
+        return reply.status, reply.read(_LARGEST)
 
     def ask_json(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any] | None:
         """The JSON object of an answer with status 200; None for any other answer. Raises NoAnswer."""

@@ -36,6 +36,8 @@ class ServerKind:
     """A `cache_salt` of its own keeps a request from reusing the KV cache of others."""
     cache_prompt: bool = False
     """`cache_prompt` switches prefix reuse off and on for a request."""
+    reuses_prefix: bool = False
+    """It always keeps the KV cache of the last prompt, and nothing switches that off."""
     reset_path: str | None = None
     """POST here forgets cached prompts."""
     tokenize: str | None = None
@@ -61,7 +63,7 @@ _ROWS = (
                body={"min_p": 0.0, "typical_p": 1.0, "repeat_penalty": 1.0, "samplers": ["temperature", "top_k", "top_p"]},
                cache_prompt=True, tokenize="llamacpp"),
     ServerKind("llama_cpp_python", "llama-cpp-python", _COMMON | {"top_k"}, ("min_tokens",), top_k_off=0,
-               body={"min_p": 0.0, "repeat_penalty": 1.0}, tokenize="llama_cpp_python"),
+               body={"min_p": 0.0, "repeat_penalty": 1.0}, reuses_prefix=True, tokenize="llama_cpp_python"),
     ServerKind("tgi", "Text Generation Inference"),
     ServerKind("ollama", "Ollama"),
     ServerKind("openai", "hosted by OpenAI", _COMMON | {"n"}, max_tokens_field="max_completion_tokens"),

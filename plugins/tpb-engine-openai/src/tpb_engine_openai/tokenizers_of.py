@@ -90,10 +90,6 @@ class ServerTokenizer:
             return [self._ids(("/tokenize", {"content": prompt, "add_special": True, "parse_special": True})) for prompt in prompts]
         raise BadInput("this server renders chat messages only when it answers them", _NO_TEMPLATE)
 
-    def prompt_tokens(self, text: str) -> int | None:
-        """The server's end point and its usage are one and the same tokenizer: nothing to be checked."""
-        return None
-
     def _question(self, text: str) -> tuple[str, dict[str, Any]]:
         if self._dialect == "vllm":
             return "/tokenize", {"model": self._model, "prompt": text, "add_special_tokens": False}
