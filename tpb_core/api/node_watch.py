@@ -46,7 +46,8 @@ class NodeWatch:
     def sum_of_parts(self) -> None:
         """After a round: compare the sum of the supplies with the check on the node, mean over ten rounds."""
         parts = [c for c in self._channels.values() if c.role == "part" and c.kind == "power"]
-        checks = [c for c in self._channels.values() if c.role == "check" and c.kind == "power" and parts and c.domain == parts[0].domain]
+        whole = [c for c in self._channels.values() if c.scope == "node" and c.role == "check" and c.kind == "power"]
+        checks = [c for c in whole if parts and c.domain == parts[0].domain]
         if not checks or any(channel.channel not in self._last for channel in (*parts, checks[0])):
             return
         check = checks[0].channel
@@ -58,7 +59,7 @@ class NodeWatch:
         self._ratios.append(surely if self._last[check] >= total_w else -surely)
         mean = sum(self._ratios) / len(self._ratios)
         if len(self._ratios) == _LOOKS and abs(mean) > self._disagreement_rel:
-            message = f"shows {self._last[check]:g} W, {mean:+.0%} against the sum of {len(parts)} supplies ({total_w:g} W)"
+            message = f"shows {self._last[check]:g} W, {mean:+.0%} against the sum of {len(parts)} feeds ({total_w:g} W)"
             hint = "; it may leave out what is not in the managed domain (GPU trays)" if mean < 0 else ""
             self._tell(EventCode.METER_DISAGREEMENT, check, message + hint)
 
