@@ -118,23 +118,26 @@ def by_zeus_power(plan: Plan) -> dict[str, Any]:
 
 
 def by_codecarbon(plan: Plan) -> dict[str, Any]:
-    """A tracker started and stopped around each window, at its shortest useful interval."""
+    """A tracker started and stopped around each window; one before them all, because the first start takes seconds."""
     from codecarbon import OfflineEmissionsTracker
 
-    figures: dict[str, Any] = {}
-    for name, start_s, end_s in plan():
-        tracker = OfflineEmissionsTracker(
+    def tracker() -> Any:
+        return OfflineEmissionsTracker(
             country_iso_code="DEU", measure_power_secs=1, save_to_file=False, log_level="error", allow_multiple_runs=True
         )
-        late_s = time.monotonic() - start_s
-        if late_s > 0:
-            figures[name] = None  # it was not ready in time
-            continue
+
+    first = tracker()
+    first.start()
+    first.stop()
+    figures: dict[str, Any] = {}
+    for name, start_s, end_s in plan():
+        current = tracker()
+        late = time.monotonic() > start_s
         wait_until(start_s)
-        tracker.start()
+        current.start()
         wait_until(end_s)
-        tracker.stop()
-        figures[name] = [tracker._total_gpu_energy.kWh * 3.6e6]
+        current.stop()
+        figures[name] = None if late else [current._total_gpu_energy.kWh * 3.6e6]
     return figures
 
 
