@@ -26,10 +26,13 @@ Window = tuple[str, float, float]
 TRACES: dict[str, tuple[list[tuple[float, float]], list[Window]]] = {
     "idle-busy-idle": ([(1.5, 90.0), (3.03, 480.0), (1.5, 90.0)], [("busy", 1.5, 4.53)]),
     "25 ms bursts": ([(0.075, 120.0), (0.025, 560.0)] * 60, [("4 s of bursts", 1.0, 5.0)]),
-    "two flat levels": ([(2.9, 200.0), (2.9, 600.0)], [("both", 0.4, 5.4)]),
-    "prefill, decode": ([(1.0, 100.0), (0.3, 620.0), (3.6, 350.0), (1.0, 100.0)], [("prefill", 1.0, 1.3), ("decode", 1.3, 4.9)]),
+    "two flat levels": ([(2.91, 200.0), (2.92, 600.0)], [("both", 0.41, 5.41)]),
+    "prefill, decode": ([(1.0, 100.0), (0.3, 620.0), (3.6, 350.0), (1.03, 100.0)], [("prefill", 1.0, 1.3), ("decode", 1.3, 4.9)]),
 }
-"""Parts (seconds, watts), repeated for ever; windows in seconds of the period."""
+"""Parts (seconds, watts), repeated for ever; windows in seconds of the period.
+
+Periods are no multiple of the refresh, so that windows begin anywhere within it; except for the bursts, whose point it is to alias.
+"""
 
 Plan = Callable[[], list[Window]]
 """Asked for once the tool is ready: the windows to measure, on CLOCK_MONOTONIC, none of them begun."""
@@ -224,7 +227,7 @@ def main() -> int:
             if elsewhere and not options.others:
                 continue
             with tempfile.TemporaryDirectory() as folder:
-                double = NvmlDouble(Path(folder)).gpu("h100", trace, noise_w=1.0)
+                double = NvmlDouble(Path(folder)).gpu("h100", trace, noise_w=1.0, phase_ms=61, counter_phase_ms=37)
                 environment = {**os.environ, **double.build(), "PYTHONWARNINGS": "ignore", "PATH": with_nvidia_smi(folder)}
                 job = {
                     "tool": tool,
