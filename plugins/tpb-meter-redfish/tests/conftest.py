@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tpb_meter_redfish import RedfishConfig, RedfishMeter
 
 from tpb_core.api import Channel, Reading
 from tpb_core.testing.bmc_double.certificate import what_is_missing
 from tpb_core.testing.bmc_double.redfish import PASSWORD, USER, RedfishService
 from tpb_core.testing.meter_context import RecordingContext
+from tpb_meter_redfish import RedfishConfig, RedfishMeter
 
 
 class Bench:

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from tpb_meter_redfish import RedfishConfig, RedfishMeter
 
 from tpb_core.api import Reason
 from tpb_core.testing.bmc_double.redfish import PASSWORD, USER
 from tpb_core.testing.bmc_double.redfish_tree import chassis, supply
 from tpb_core.testing.meter_case import MeterCase
 from tpb_core.testing.meter_suite import MeterSuite
+from tpb_meter_redfish import RedfishConfig, RedfishMeter
 
 
 class TestRedfish(MeterSuite):
     @pytest.fixture
-    def case(self, bench: Any) -> Iterator[MeterCase]:
+    def case(self, bench: Any) -> MeterCase:
         began_s = time.monotonic()
         watts = {"node": 1290.0, "a": 700.0, "b": 615.0}
         path = chassis(
@@ -34,7 +33,7 @@ class TestRedfish(MeterSuite):
             bench.service.broken[f"{path}/PowerSubsystem/PowerSupplies/PSU2/Metrics"] = 500
             return "n0/redfish_1_psu2_power"
 
-        yield MeterCase(
+        return MeterCase(
             RedfishMeter,
             RedfishConfig(url=url, ca_file=ca_file, interval_ms=40.0),
             environ={"REDFISH_USER": USER, "REDFISH_PASSWORD": PASSWORD},

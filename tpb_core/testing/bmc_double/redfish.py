@@ -23,7 +23,7 @@ class RedfishService:
     """`with RedfishService(folder) as bmc: bmc.url`; fill `bmc.tree` with `redfish_tree` before or meanwhile.
 
     `folder` None: plain http. `delay_s` before each answer, `broken` maps a path to a status or to the bytes of a body, `requests`
-    and `sessions` (open ones) count, `logins` counts logins.
+    and `sessions` (open ones) count, `logins` counts logins; `locked` refuses them.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -35,6 +35,7 @@ class RedfishService:
         self.connections = 0
         self.sessions: dict[str, str] = {}
         self.logins = 0
+        self.locked = False
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.certificate: Path | None = None
@@ -89,7 +90,7 @@ class RedfishService:
             given = json.loads(body)
         except ValueError:
             given = {}
-        if given != {"UserName": USER, "Password": PASSWORD}:
+        if self.locked or given != {"UserName": USER, "Password": PASSWORD}:
             return 401, {}, b"{}"
         self.logins += 1
         token, location = f"token-{self.logins}-{time.monotonic_ns()}", f"{_SESSIONS}/{self.logins}"

@@ -67,7 +67,7 @@ class Client:
     def get(self, path: str) -> dict[str, Any]:
         """The resource at a path of this service. Logs in (again) where the service wants it. Raises ServiceError."""
         if not _PATH.fullmatch(path):
-            raise ServiceError(f"{path[:80]!r} is not a path of this service")  # a token is shown to nobody else
+            raise ServiceError(f"{path[:80]!r} is not a path of this service", 404)  # a token is shown to nobody else
         if self._auth == "session" and not self._token:
             self._log_in()
         status, _, body = self._request("GET", path)
@@ -147,7 +147,7 @@ def _object(body: bytes, path: str) -> dict[str, Any]:
     try:
         document = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise ServiceError(f"{path} is no JSON: {str(error)[:80]}") from error
+        raise ServiceError(f"{path} is no JSON: {str(error)[:80]}", 200) from error
     if not isinstance(document, dict):
-        raise ServiceError(f"{path} is no JSON object")
+        raise ServiceError(f"{path} is no JSON object", 200)
     return document

@@ -71,6 +71,8 @@ class RedfishMeter(Meter[RedfishConfig]):
         except ServiceError as error:
             raise access.unusable(str(address), error) from error
         if not service.things:
+            if pages.forbidden:
+                raise access.unusable(str(address), ServiceError(service.left_out[0], 403))
             raise access.no_power(str(address), service.left_out)
         service.extensions["x_tls"] = "verified" if address.scheme == "https" and config.verify_tls else "not verified"
         return service

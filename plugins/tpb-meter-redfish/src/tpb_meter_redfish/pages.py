@@ -10,7 +10,7 @@ from tpb_meter_redfish.found import J_PER_KWH, Quantity
 from tpb_meter_redfish.value import Pointer, link, look, number, stamp_ns, text
 
 _MOST_MEMBERS = 500
-_NOT_ALLOWED = (401, 403)
+_NO_SESSION, _FORBIDDEN = 401, 403
 
 
 class Source(Protocol):
@@ -28,11 +28,12 @@ class Pages:
         self._source, self._out_of_time = source, out_of_time
         self._known: dict[str, dict[str, Any] | None] = {}
         self.left_out: list[str] = []
+        self.forbidden = False
 
     def get(self, path: str | None) -> dict[str, Any] | None:
         """A resource; None where there is no link or the service refuses it, which is noted.
 
-        Raises ServiceError where the service is gone or lets this user read nothing.
+        Raises ServiceError where the service is gone or does not let this user in.
         """
         if path is None:
             return None
@@ -44,8 +45,9 @@ class Pages:
             try:
                 self._known[path] = self._source.get(path)
             except ServiceError as error:
-                if not error.status or error.status in _NOT_ALLOWED:
+                if not error.status or error.status == _NO_SESSION:
                     raise
+                self.forbidden = self.forbidden or error.status == _FORBIDDEN
                 self.left_out.append(str(error))
         return self._known[path]
 

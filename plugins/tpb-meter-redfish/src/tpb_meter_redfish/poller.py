@@ -18,6 +18,8 @@ from tpb_meter_redfish.value import number, stamp_ns
 
 _MOST_WAITING = 20_000
 _LONGEST_PAUSE_S = 30.0
+_FOR_ALL = (0, 400, 401)
+"""Nobody there, or no login: asked again after a pause that grows, because services lock users out."""
 _SELDOM = 10
 """What is not allocated to the run is read once in so many rounds."""
 
@@ -83,7 +85,7 @@ class Poller:
             except ServiceError as error:
                 after_ns = self._clock.now_ns()
                 self._taken.extend(Taken(item.channel.channel, before_ns, after_ns, None, problem=str(error)) for item in items)
-                if not error.status:  # nobody there: the other resources would fail in the same way, one time-out after the other
+                if error.status in _FOR_ALL:  # the other resources would fail in the same way, one time-out or login after the other
                     self._pause_s = min(max(2 * self._pause_s, self._interval_s), _LONGEST_PAUSE_S)
                     return
                 continue
