@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,8 +68,8 @@ def raw_observations(run: RunView, channel: Channel, origin_ns: int, *, placed: 
     return from_power(t_s, value, half_s, averaging_s=averaging_s, update_s=update_s, delay_s=delay_s)
 
 
-def responses(run: RunView, against: str | None = None, *, seed: int = 0) -> dict[str, Response]:
-    """How each measured power channel and counter of a run followed the load, or `against` another channel of the run.
+def responses(run: RunView, against: str | None = None, *, only: Collection[str] | None = None, seed: int = 0) -> dict[str, Response]:
+    """How each measured power channel and counter of a run (or `only` these) followed the load, or `against` another channel of the run.
 
     Estimates are left out: they follow the load by construction. Raises PreconditionFailed where the run has no switched load, or no
     channel `against`.
@@ -87,7 +88,8 @@ def responses(run: RunView, against: str | None = None, *, seed: int = 0) -> dic
         drive = Drive.of_observations(fast)
     found = {}
     for name, channel in channels.items():
-        seen = raw_observations(run, channel, origin_ns) if name != against else None
+        wanted = name != against and (only is None or name in only)
+        seen = raw_observations(run, channel, origin_ns) if wanted else None
         if seen is not None:
             found[name] = fit_response(seen, drive, seed=seed, rises=against is None)
     return found

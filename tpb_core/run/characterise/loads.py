@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -33,6 +34,8 @@ while True:
 """Busy for a share of each 20 ms, which is below the averaging of any meter that a steady level is meant for. Polite to the sampler."""
 _PULSE_S = 0.04
 _SETTLE_S = 3.0
+_STARTED_S = 0.3
+"""Interpreters that are stopped while they still start would begin to work late."""
 
 
 class Load(Protocol):
@@ -75,6 +78,7 @@ class BusyCores:
             for _ in range(self.cores):
                 command = [sys.executable, "-ISc", _BUSY, str(shared.fileno())]
                 self._processes.append(subprocess.Popen(command, pass_fds=[shared.fileno()], start_new_session=True))
+        time.sleep(_STARTED_S)
         self.set(0.0)
         return [process.pid for process in self._processes]
 
