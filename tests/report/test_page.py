@@ -138,6 +138,23 @@ def test_the_page_shows_what_the_run_has(make_run: Any) -> None:
         assert expected in text, expected
 
 
+def test_gauges_and_unused_devices_are_drawn(make_run: Any) -> None:
+    def change(manifest: dict[str, Any], tables: dict[str, list[dict[str, Any]]]) -> None:
+        gpu = manifest["channels"][0]
+        gauge = {**gpu, "channel": "n0/gpu0/temperature", "kind": "gauge", "unit": "degC", "role": None}
+        idle = {**gpu, "channel": "n0/gpu1/power", "domain": "n0/gpu1", "sensor": "GPU-2", "kind": "power", "unit": "W", "allocated": False}
+        manifest["channels"] += [gauge, idle]
+        for t in range(12):
+            tables["samples"] += [
+                {"channel": name, "t_ns": t * 1000 * MS, "half_width_ns": 0, "value": value}
+                for name, value in (("n0/gpu0/temperature", 60.0 + t), ("n0/gpu1/power", 30.0))
+            ]
+
+    text = Reader(page_of(make_run("a", change=change))).text
+    assert "Temperatures, clocks and other gauges (1)" in text and "n0/gpu0/temperature, degC: 12 readings" in text
+    assert "n0/gpu1 (gpu, not used by the run)" in text
+
+
 def test_a_run_without_energies_has_a_page(make_run: Any) -> None:
     text = Reader(page_of(make_run("a", attributed=False))).text
     assert "validity not known" in text and "not attributed yet" in text

@@ -13,7 +13,7 @@ import pytest
 from tpb_core.api.errors import BadInput, Refused
 from tpb_core.cli.main import main
 from tpb_core.report.comparison.admission import Permissions
-from tpb_core.report.comparison.records import record_of_bundle
+from tpb_core.report.comparison.records import WITH_REQUESTS, record_of_bundle
 from tpb_core.report.pareto.configurations import Field, field_of, remarks
 from tpb_core.report.pareto.front import Place, places
 from tpb_core.report.recommendation.goodput import goodput_of
@@ -29,7 +29,7 @@ def edges(name: str, du_j: float) -> list[tuple[str, str, float, None, bool]]:
 
 
 def fields(*paths: Path, permissions: Permissions | None = None) -> Field:
-    return field_of([record_of_bundle(path, "measure") for path in paths], "total", permissions or Permissions())
+    return field_of([record_of_bundle(path, "measure", WITH_REQUESTS) for path in paths], "total", permissions or Permissions())
 
 
 def front(*paths: Path, speed: str = "ttft_p50_ms") -> dict[str, Place]:
@@ -125,7 +125,7 @@ def test_good_requests_ended_well_and_met_every_target(make_run: Any) -> None:
 
     latencies = [OK] * 6 + [SLOW, (100.0, 60.0, 51), OK, OK, OK]
     statuses = ["ok"] * 8 + ["error", "unfinished", "ok"]
-    record = record_of_bundle(make_run("a", latencies=latencies, statuses=statuses, change=change), "measure")
+    record = record_of_bundle(make_run("a", latencies=latencies, statuses=statuses, change=change), "measure", WITH_REQUESTS)
     goodput = goodput_of(record, read_targets("ttft_p50=500ms,tpot_p50=50ms"))
     assert (goodput.judged, goodput.good, goodput.met) == (10, 6, (7, 7))
     assert goodput.per_s == pytest.approx(0.6)

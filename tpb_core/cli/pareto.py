@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
     caption = f"{len(found)} configurations, scope {scope}; bars are 95 % intervals (total where known)"
     if target := words.optional("--svg"):
         write_text(target, pareto_picture(found, energy, speed, caption))
-    rows = pareto_table(found, energy, speed)
+    rows = pareto_table(found, energy, speed, scope)
     if target := words.optional("--csv"):
         write_text(target, as_csv(rows) + "\n")
     if answer_format != "table":

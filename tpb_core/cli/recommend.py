@@ -54,6 +54,7 @@ def main(argv: list[str]) -> int:
 
     targets = read_targets(words.value("--slo"))
     from tpb_core.report.comparison.admission import Permissions
+    from tpb_core.report.comparison.records import WITH_REQUESTS
     from tpb_core.report.comparison.selection import all_runs
     from tpb_core.report.pareto.configurations import field_of, remarks
     from tpb_core.report.recommendation.recommendation import MISSES, UNKNOWN, recommend
@@ -62,7 +63,7 @@ def main(argv: list[str]) -> int:
     from tpb_core.store.answers import TEXT_FORMATS, as_csv
 
     scope = words.value("--scope")
-    records = all_runs(words.path("--database"), words.plain[0] if words.plain else None, words.value("--window"))
+    records = all_runs(words.path("--database"), words.plain[0] if words.plain else None, words.value("--window"), WITH_REQUESTS)
     field = field_of(records, scope, Permissions(words.on("--with-invalid"), words.on("--with-estimates"), words.on("--with-simulated")))
     candidates = recommend(field.configurations, targets, scope)
     title = f"Energy per good request under {', '.join(target.text for target in targets)} (scope {scope})"

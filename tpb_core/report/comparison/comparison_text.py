@@ -14,6 +14,8 @@ from tpb_core.report.comparison.lines import Line
 from tpb_core.report.comparison.ratio import BETWEEN_RUNS, ONE_RUN, Spread
 from tpb_core.report.rounding import MISSING, significant, with_interval
 
+_MOST_DIFFERENCES = 60
+
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print it. Names from bundles are printed as plain text, never as markup."""
@@ -30,9 +32,11 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
         for name in ("", "A", "B"):
             table.add_column(name, overflow="fold")
-        for row in comparison.differences:
+        for row in comparison.differences[:_MOST_DIFFERENCES]:
             table.add_row(Text(row.what), Text(row.base), Text(row.other))
         console.print(table)
+        if (more := len(comparison.differences) - _MOST_DIFFERENCES) > 0:
+            console.print(Text(f"and {more} more facts, most of them versions of packages"))
 
 
 def _side(label: str, runs: int) -> str:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Row = dict[str, Any]
-_TABLES = ("runs", "channels", "performance", "scope_energy", "energy", "budget", "requests", "validity")
+FIGURES = ("runs", "channels", "performance", "scope_energy", "energy", "budget")
+"""Tables behind figures of whole windows."""
+WITH_REQUESTS = (*FIGURES, "requests")
 _OF_WINDOW = ("performance", "scope_energy", "energy", "budget")
 _GROSS = ("energy", "budget")
 
@@ -37,7 +39,7 @@ class RunRecord:
     energy: list[Row]
     budget: list[Row]
     requests: list[Row]
-    validity: list[Row]
+    """Measured requests; empty where they were not asked for."""
 
     @property
     def run_id(self) -> str:
@@ -74,21 +76,21 @@ class RunRecord:
         ]
 
 
-def record_of_bundle(path: Path, window: str) -> RunRecord:
+def record_of_bundle(path: Path, window: str, tables: Sequence[str] = FIGURES) -> RunRecord:
     """A run from its bundle. Raises BadBundle."""
     rows = rows_of(Bundle.open(path))
     kept: dict[str, list[Row]] = {}
-    for table in _TABLES:
-        content = rows.get(table)
+    for table in WITH_REQUESTS:
+        content = rows.get(table) if table in tables else None
         kept[table] = [] if content is None else _of_window(table, content, window).to_pylist()
     return _record(kept, window)
 
 
-def records_of_database(database: Path, run_ids: Sequence[str], window: str) -> list[RunRecord]:
+def records_of_database(database: Path, run_ids: Sequence[str], window: str, tables: Sequence[str] = FIGURES) -> list[RunRecord]:
     """Runs from the database, in the order of `run_ids`. Raises BadInput."""
     listed = ", ".join(quoted(run_id) for run_id in run_ids)
-    found: dict[str, dict[str, list[Row]]] = {run_id: {table: [] for table in _TABLES} for run_id in run_ids}
-    for table in _TABLES if run_ids else ():
+    found: dict[str, dict[str, list[Row]]] = {run_id: {table: [] for table in WITH_REQUESTS} for run_id in run_ids}
+    for table in tables if run_ids else ():
         conditions = [f"run_id IN ({listed})"]
         conditions += [f'"window" = {quoted(window)}'] * (table in _OF_WINDOW) + ["basis = 'gross'"] * (table in _GROSS)
         for row in query(database, f'SELECT * FROM "{table}" WHERE {" AND ".join(conditions)}').to_pylist():
@@ -114,7 +116,6 @@ def _record(rows: dict[str, list[Row]], window: str) -> RunRecord:
         rows["energy"],
         rows["budget"],
         [row for row in rows["requests"] if row["role"] != "warmup"],
-        rows["validity"],
     )
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tpb_core.api.errors import BadInput
-from tpb_core.report.comparison.records import RunRecord, quoted, record_of_bundle, records_of_database
+from tpb_core.report.comparison.records import FIGURES, RunRecord, quoted, record_of_bundle, records_of_database
 from tpb_core.store.places import places_of
 from tpb_core.store.query import query
 
-_CONDITION = re.compile(r"[=<>]|\b(in|is|like|ilike|between|not)\b", re.IGNORECASE)
+_CONDITION = re.compile(r"[=<>]|\s(in|is|like|ilike|between)\s|^not\s", re.IGNORECASE)
 _EXAMPLE = "Give a run id, a study id, a folder of bundles, or a condition in quotes: \"engine = 'vllm' and load_size = 8\""
 
 
@@ -64,9 +64,9 @@ def _matching(database: Path, condition: str, window: str) -> list[str]:
     return [str(row["run_id"]) for row in rows]
 
 
-def all_runs(database: Path, condition: str | None, window: str) -> list[RunRecord]:
+def all_runs(database: Path, condition: str | None, window: str, tables: Sequence[str] = FIGURES) -> list[RunRecord]:
     """Every run of the database, or those that fit a condition on `results`. Raises BadInput."""
-    return _sorted(records_of_database(database, _matching(database, condition or "true", window), window))
+    return _sorted(records_of_database(database, _matching(database, condition or "true", window), window, tables))
 
 
 def _sorted(records: Iterable[RunRecord]) -> list[RunRecord]:

@@ -9,7 +9,7 @@ from tpb_core.report.page.axis import axis_of
 from tpb_core.report.page.markup import Element, tag
 from tpb_core.report.page.run_page import RunPage
 from tpb_core.report.page.tables import figure, legend, note, section, table
-from tpb_core.report.rounding import significant, with_interval
+from tpb_core.report.rounding import significant, span, with_interval
 from tpb_core.report.run_facts import Row
 
 Intervals = dict[tuple[str, str, str], tuple[float | None, float | None]]
@@ -140,7 +140,7 @@ def _cells(row: Row, intervals: Intervals) -> list[str | None]:
     total, low, high = row["total_j"], row["ci_low_j"], row["ci_high_j"]
     shown, interval = with_interval(total, low, high) if total is not None else (None, None)
     if total is None and low is not None and high is not None:
-        interval = f"span {significant(low, 2)} to {significant(high, 2)}"
+        interval = f"span {span(low, high)}"
     ends = [intervals.get((row["domain"], phase, row["method"]), (None, None)) for phase in PHASES]
     joules = [row[f"{phase}_j"] for phase in PHASES]
     phases = [None if j is None else with_interval(j, *each)[0] for j, each in zip(joules, ends, strict=True)]

@@ -32,7 +32,7 @@ h2 { font-size: 1.15rem; margin: 44px 0 8px; border-bottom: 1px solid var(--line
   padding-bottom: 4px; } h3 { font-size: 1rem; margin: 24px 0 4px; }
 p { margin: 6px 0; } .soft { color: var(--soft); } .small { font-size: 0.86rem; }
 .mono { font-family: ui-monospace, monospace; font-size: 0.86rem; }
-nav { margin: 14px 0 0; font-size: 0.9rem; } nav a { margin-right: 14px; } a { color: var(--decode); }
+nav { margin: 14px 0 0; font-size: 0.9rem; } nav a { margin-right: 14px; display: inline-block; } a { color: var(--decode); }
 .verdict { display: inline-block; padding: 2px 10px; border-radius: 12px; font-weight: 600; font-size: 0.86rem; margin: 8px 8px 0 0;
   border: 1px solid var(--line); } .good { color: #1a7f37; border-color: #1a7f37; } .bad { color: #cf222e; border-color: #cf222e; }
 .warn { color: #9a6700; border-color: #9a6700; } @media (prefers-color-scheme: dark) { .good { color: #3fb950; } .bad { color: #ff7b72; }
@@ -51,6 +51,7 @@ figure { margin: 10px 0 18px; } figcaption { color: var(--soft); font-size: 0.86
 .key.within { background: var(--decode); } .key.calibration { background: var(--prefill); }
 details { margin: 8px 0; } summary { cursor: pointer; font-weight: 600; } .said { white-space: pre-wrap; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 8px 20px; }
+@media (max-width: 720px) { .scroll table { min-width: 660px; } .pair { display: block; } }
 @media print { details { display: block; } body { max-width: none; } }
 """
 )

@@ -52,12 +52,23 @@ def trace_of(run: RunView, channels: list[Channel], origin_ns: int, span_s: tupl
 
 
 def trace_chart(
-    trace: Trace, windows: list[Window], bands: PhaseBands, origin_ns: int, span_s: tuple[float, float], *, label: str, near: bool
+    trace: Trace,
+    windows: list[Window],
+    bands: PhaseBands,
+    origin_ns: int,
+    span_s: tuple[float, float],
+    *,
+    label: str,
+    near: bool = False,
+    unit: str = "W",
 ) -> Element:
-    """The picture. `near`: phases stand behind the readings over the whole height, as in a detail; else in a strip below them."""
+    """The picture. `near`: phases stand behind the readings over the whole height, as in a detail; else in a strip below them.
+
+    Only powers stand on zero.
+    """
     strip = _STRIP if len(bands) and not near else 0.0
     x = Axis(*span_s, chart.LEFT, chart.WIDTH - chart.RIGHT)
-    y = axis_of(trace.lowest_w, trace.highest_w, _HEIGHT - chart.BOTTOM - strip, chart.TOP + 8, from_zero=True, margin=0.08)
+    y = axis_of(trace.lowest_w, trace.highest_w, _HEIGHT - chart.BOTTOM - strip, chart.TOP + 8, from_zero=unit == "W", margin=0.08)
     foot = Axis(y.low, y.high, y.begin + strip, y.end)
     content: list[Element | None] = [*_windows(windows, origin_ns, x, y, span_s)]
     if near:
@@ -68,7 +79,7 @@ def trace_chart(
         ]
     elif strip:
         content += _strip(bands, x, y.begin + 3, y.begin + strip - 1, span_s)
-    content += _axes(x, y, foot)
+    content += _axes(x, y, foot, unit)
     for steps in trace.steps.values():
         content.append(chart.path(chart.steps(x.places(steps.begin_s), x.places(steps.end_s), y.places(steps.w)), "step"))
     for points in trace.points.values():
@@ -76,7 +87,7 @@ def trace_chart(
     return chart.picture(_HEIGHT, *content, label=label)
 
 
-def _axes(x: Axis, y: Axis, foot: Axis) -> list[Element]:
+def _axes(x: Axis, y: Axis, foot: Axis, unit: str) -> list[Element]:
     """The grid of the readings, and the time axis below the strip."""
     found = []
     for value, text in y.labels(6):
@@ -86,7 +97,7 @@ def _axes(x: Axis, y: Axis, foot: Axis) -> list[Element]:
         found.append(tag("path", d=f"M{x.at(value):.6g} {foot.begin:g}v4", class_="frame"))
         found.append(chart.text(x.at(value), foot.begin + 17, text, anchor="middle", class_="soft"))
     found.append(chart.text(x.end, foot.begin + 33, "seconds since the run began", anchor="end", class_="soft"))
-    found.append(chart.text(x.begin - 58, y.end - 14, "W", class_="soft"))
+    found.append(chart.text(x.begin - 58, y.end - 14, unit, class_="soft"))
     return found
 
 

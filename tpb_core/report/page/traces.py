@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from tpb_core.api.channel import LEDGER_KINDS, Channel
 from tpb_core.report.page.markup import Element, tag
 from tpb_core.report.page.phase_bands import PhaseBands
 from tpb_core.report.page.run_page import RunPage
-from tpb_core.report.page.tables import figure, legend, note, section
+from tpb_core.report.page.series import points_of
+from tpb_core.report.page.tables import figure, folded, legend, note, section
 from tpb_core.report.page.trace_chart import Trace, trace_chart, trace_of
 
 _DETAIL_REFRESHES = 60.0
 _LEAST_DETAIL_S = 2.0
+_NO_BANDS = PhaseBands(np.zeros(0), np.zeros(0), np.zeros(0, np.int8))
 
 
 def traces_section(page: RunPage) -> Element:
@@ -27,7 +31,21 @@ def traces_section(page: RunPage) -> Element:
     key += [("prefill", "prefill"), ("mixed", "prefill and decode in one step"), ("decode", "decode")] if len(page.bands) else []
     missing = None if len(page.bands) else note(f"Phases are not known: {(page.facts.manifest.get('step_log') or {}).get('reason')}.")
     pictures = [part for name in sorted(domains) for part in _domain(page, name, domains[name])]
-    return section("power", "Power", legend(key), missing, pictures)
+    return section("power", "Power", legend(key), missing, pictures, _gauges(page))
+
+
+def _gauges(page: RunPage) -> Element | None:
+    """Temperatures, clocks and other gauges over the whole run, behind a line that opens them."""
+    drawn = []
+    for channel in page.bundle.channels:
+        if channel.kind != "gauge":
+            continue
+        points = points_of(page.bundle.series(channel.channel), page.origin_ns, *page.span_s)
+        if points.read:
+            trace, label = Trace({channel.channel: points}, {}), f"{channel.channel} over the whole run"
+            drawing = trace_chart(trace, page.windows, _NO_BANDS, page.origin_ns, page.span_s, label=label, unit=channel.unit)
+            drawn.append(figure(drawing, f"{channel.channel}, {channel.unit}: {points.read:,} readings"))
+    return folded(f"Temperatures, clocks and other gauges ({len(drawn)})", drawn) if drawn else None
 
 
 def _domain(page: RunPage, name: str, channels: list[Channel]) -> Iterator[Element]:
@@ -39,7 +57,7 @@ def _domain(page: RunPage, name: str, channels: list[Channel]) -> Iterator[Eleme
         yield tag("p", f"No reading that could be drawn of {', '.join(channel.channel for channel in channels)}: no_reading.")
         return
     yield figure(
-        trace_chart(whole, page.windows, bands, page.origin_ns, page.span_s, label=f"Power of {name} over the whole run", near=False),
+        trace_chart(whole, page.windows, bands, page.origin_ns, page.span_s, label=f"Power of {name} over the whole run"),
         _caption(whole, channels, page.span_s),
     )
     span_s = _detail(page, channels)

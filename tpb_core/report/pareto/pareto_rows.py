@@ -14,7 +14,7 @@ from tpb_core.report.rounding import MISSING, significant, with_interval
 _WORDS = {FRONT: "on the front", "tie": "tie with", "beaten": "beaten by"}
 
 
-def pareto_table(places: Sequence[Place], energy: str, speed: str) -> pa.Table:
+def pareto_table(places: Sequence[Place], energy: str, speed: str, scope: str) -> pa.Table:
     """One row a configuration; numbers are not rounded."""
     rows = []
     for place in places:
@@ -34,7 +34,7 @@ def pareto_table(places: Sequence[Place], energy: str, speed: str) -> pa.Table:
                 speed: place.speed,
                 "standing": place.standing,
                 "beaten_by": place.beaten_by.label if place.beaten_by else None,
-                "evidence": "simulated" if place.configuration.records[0].simulated else place.configuration.energies("total")[0].evidence,
+                "evidence": "simulated" if place.configuration.records[0].simulated else place.configuration.energies(scope)[0].evidence,
             }
         )
     return pa.Table.from_pylist(rows)

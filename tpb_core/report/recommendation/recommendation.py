@@ -31,12 +31,14 @@ class Candidate:
 def recommend(configurations: Sequence[Configuration], targets: Sequence[Target], scope: str) -> list[Candidate]:
     """Candidates in the order of their standing, then of their energy."""
 
+    judged = {record.run_id: goodput_of(record, targets) for configuration in configurations for record in configuration.records}
+
     def good(record: RunRecord) -> float | None:
-        return float(goodput_of(record, targets).good)
+        return float(judged[record.run_id].good)
 
     drafts: list[Candidate] = []
     for configuration in configurations:
-        goodput = together(goodput_of(record, targets) for record in configuration.records)
+        goodput = together(judged[record.run_id] for record in configuration.records)
         energy = configuration.value(scope, good) if goodput.good and goodput.reason is None else None
         if goodput.reason is not None:
             drafts.append(Candidate(configuration, goodput, None, UNKNOWN, goodput.reason))
