@@ -100,6 +100,11 @@ def test_phases_of_other_methods_are_not_mixed(make_run: Any) -> None:
     assert line(compared(base, same), "prefill, J per input token").ratio.value == pytest.approx(2.0)
     refused = line(compared(base, other), "prefill, J per input token").ratio
     assert refused.value is None and refused.reason == "methods_differ: windowed / steps/shapley"
+    assert [each.title for each in compared(base, same, phase="decode").lines] == ["decode, J per output token"]
+    with pytest.raises(Refused, match="other methods"):
+        compared(base, other, phase="prefill")
+    with pytest.raises(Refused, match="no run has a figure for decode"):
+        compared(make_run("d"), make_run("e"), phase="decode")
 
 
 def test_invalid_runs_are_left_out_with_their_reason(make_run: Any) -> None:

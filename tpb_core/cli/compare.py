@@ -20,6 +20,7 @@ each of the others is divided by it.
 
   --scope NAME         total (default), gpu, package, dram, node, ...
   --window NAME        measure (default), steady, ...
+  --phase NAME         prefill or decode alone; refused where the two sides have it by other methods
   --paired             the runs are pairs, by their start (default: as the study's order says)
   --independent        they are not
   --with-invalid       take in runs that are not valid; the reason is shown
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
     words = Words(
         "compare",
         argv,
-        values={"--scope": "total", "--window": "measure", "--format": "table", "--database": "runs/tpb.duckdb"},
+        values={"--phase": None, "--scope": "total", "--window": "measure", "--format": "table", "--database": "runs/tpb.duckdb"},
         switches=("--paired", "--independent", "--with-invalid", "--with-estimates", "--with-simulated"),
     )
     if words.help or not argv:
@@ -49,6 +50,7 @@ def main(argv: list[str]) -> int:
         raise BadInput("a comparison needs two groups of runs.", "Type for example: tpb compare runs/RUN1 runs/RUN2")
     if words.on("--paired") and words.on("--independent"):
         raise BadInput("--paired and --independent exclude each other.", "Give one of them.")
+    phase = None if words.optional("--phase") is None else words.choice("--phase", ("prefill", "decode"))
     answer_format = words.choice("--format", FORMATS)
     from tpb_core.report.comparison.admission import Permissions
     from tpb_core.report.comparison.comparison import compare
@@ -59,7 +61,7 @@ def main(argv: list[str]) -> int:
     permissions = Permissions(words.on("--with-invalid"), words.on("--with-estimates"), words.on("--with-simulated"))
     pairing = "paired" if words.on("--paired") else "independent" if words.on("--independent") else "auto"
     comparisons = [
-        compare(groups[0], group, window=window, scope=words.value("--scope"), permissions=permissions, pairing=pairing)
+        compare(groups[0], group, window=window, scope=words.value("--scope"), permissions=permissions, pairing=pairing, phase=phase)
         for group in groups[1:]
     ]
     if answer_format != "table":

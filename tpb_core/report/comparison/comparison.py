@@ -15,7 +15,7 @@ from tpb_core.report.comparison.admission import (
     refuse_other_scopes,
 )
 from tpb_core.report.comparison.differences import Difference, differences
-from tpb_core.report.comparison.lines import Line, counted_lines, energy_lines
+from tpb_core.report.comparison.lines import METHODS_DIFFER, Line, counted_lines, energy_lines
 from tpb_core.report.comparison.pairing import in_step, pairs_of
 from tpb_core.report.comparison.ratio import WITHIN_RUN
 from tpb_core.report.comparison.records import RunRecord
@@ -60,8 +60,13 @@ class Comparison:
         return ("lower" if ratio.value < 1 else "higher") + alone + where
 
 
-def compare(base: Group, other: Group, *, window: str, scope: str, permissions: Permissions, pairing: str = "auto") -> Comparison:
-    """Compare two groups. Raises Refused where they must not be compared, BadInput for a run that stands on both sides."""
+def compare(
+    base: Group, other: Group, *, window: str, scope: str, permissions: Permissions, pairing: str = "auto", phase: str | None = None
+) -> Comparison:
+    """Compare two groups; `phase` asks for one phase alone.
+
+    Raises Refused where they must not be compared, BadInput for a run that stands on both sides.
+    """
     admitted = [admit(group.records, scope, permissions) for group in (base, other)]
     for group, each in zip((base, other), admitted, strict=True):
         refuse_empty(group.label, each)
@@ -83,6 +88,7 @@ def compare(base: Group, other: Group, *, window: str, scope: str, permissions: 
     if pairs is not None:
         left, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     lines = energy_lines(left, right, scope, pairs is not None) + counted_lines(left, right, pairs is not None)
+    lines = lines if phase is None else _of_phase(lines, phase)
     sensors = [sensors_of(group, scope) for group in (left, right)]
     return Comparison(
         base.label,
@@ -96,6 +102,18 @@ def compare(base: Group, other: Group, *, window: str, scope: str, permissions: 
         uncalibrated_of([*left, *right], scope),
         *_remarks(admitted),
     )
+
+
+def _of_phase(lines: list[Line], phase: str) -> list[Line]:
+    """The lines of one phase. Raises Refused where there is none, or where the two sides have it by other methods."""
+    found = [line for line in lines if line.title.startswith(f"{phase},")]
+    if not found:
+        raise Refused(f"no run has a figure for {phase}.", "See why, in the page of a run:  tpb report RUN")
+    for line in found:
+        if line.ratio.reason is not None and line.ratio.reason.startswith(METHODS_DIFFER):
+            methods = line.ratio.reason.partition(": ")[2]
+            raise Refused(f"{phase} comes from other methods on the two sides: {methods}.", "Use one:  tpb attribute RUN --with NAME")
+    return found
 
 
 def _remarks(admitted: Sequence[Admitted]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
