@@ -189,6 +189,12 @@ def test_pairing_can_be_asked_for(make_run: Any) -> None:
         compared(words[0], words[1].partition(",")[0], pairing="paired")
 
 
+def test_a_group_of_several_configurations_says_so(make_run: Any) -> None:
+    words = ",".join(str(make_run(name)) for name in ("a", "b"))
+    said = list(remarks(compared(words, make_run("c"))))
+    assert said[0].startswith("A holds 2 configurations") and not any(line.startswith("B holds") for line in said)
+
+
 def test_what_else_differed_is_listed(make_run: Any) -> None:
     def change(manifest: dict[str, Any], tables: dict[str, list[dict[str, Any]]]) -> None:
         manifest["environment"] |= {"packages": {"vllm": "2"}, "devices": [{"driver": "580", "power_limit_w": 300}]}

@@ -87,6 +87,13 @@ def _short(value: float | None) -> str:
 
 def remarks(comparison: Comparison) -> Iterator[str]:
     """How the figures came about, and why an interval is as wide as it is, or missing."""
+    for name, records in (("A", comparison.base_runs), ("B", comparison.other_runs)):
+        points = {(record.run["point"], record.run["arm"]) for record in records}
+        if len(points) > 1:
+            yield (
+                f"{name} holds {len(points)} configurations, not repeats of one: its figures are geometric means over all of them, and their "
+                "differences are in the intervals. Narrow it with a condition: \"study_id = '...' and load_size = 8\"."
+            )
     first = comparison.lines[0].ratio
     if comparison.paired:
         yield f"{len(comparison.base_runs)} pairs of repeats made side by side: Student's t on the logarithms of their ratios."
