@@ -91,7 +91,7 @@ def remarks(comparison: Comparison) -> Iterator[str]:
         points = {(record.run["point"], record.run["arm"]) for record in records}
         if len(points) > 1:
             yield (
-                f"{name} holds {len(points)} configurations, not repeats of one: its figures are geometric means over all of them, and their "
+                f"{name} holds {len(points)} configurations, not repeats of one: its figures are geometric means over all, and their "
                 "differences are in the intervals. Narrow it with a condition: \"study_id = '...' and load_size = 8\"."
             )
     first = comparison.lines[0].ratio
