@@ -1,4 +1,4 @@
-"""Chores: `nox` runs lint and the default tests; `nox -l` lists the rest, one session for each engine that needs an environment of its own."""
+"""Chores: `nox` runs lint and the default tests; `nox -l` lists the rest, one session for each engine that needs its own environment."""
 
 from __future__ import annotations
 

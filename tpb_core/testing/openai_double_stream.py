@@ -74,7 +74,7 @@ class Stream:
         counters.prompt_tokens += prompt_tokens
         counters.running += 1
         counters.most_running = max(counters.most_running, counters.running)
-        self._timer = self._loop.call_at(self._begin_s + pace[0], self._next)
+        self._timer: asyncio.TimerHandle | None = self._loop.call_at(self._begin_s + pace[0], self._next)
 
     def cancel(self) -> None:
         """The client is gone."""
