@@ -49,7 +49,7 @@ def energy_figures(facts: RunFacts) -> Iterator[Figure]:
     if total is None:
         return
     yield _figure("mean power", "W", total, total["mean_w"], 3)
-    peak = f"peak power, {total['peak_averaging_ms']:.3g} ms mean" if total["peak_averaging_ms"] is not None else "peak power"
+    peak = f"peak power, {significant(total['peak_averaging_ms'], 3)} ms mean" if total["peak_averaging_ms"] is not None else "peak power"
     if total["peak_w"] is not None:
         yield _figure(peak, "W", total, total["peak_w"], 3)
     if not facts.observed or total["output_tokens"]:
