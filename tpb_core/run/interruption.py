@@ -43,6 +43,10 @@ class Interruption:
         """Descriptor to wait on beside others."""
         return self._read_fd
 
+    def forget(self) -> None:
+        """The user's wish to stop was met: what comes now is the end in good order, which the next Ctrl-C may still cut short."""
+        self.requested = False
+
     def check(self) -> None:
         """Raise `Interrupted` when a stop was asked for. From then on `fileno()` is quiet, so that closing can wait in peace."""
         if self.requested:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from tpb_core.api.errors import TpbError
+from tpb_core.api.codes import EventCode
+from tpb_core.api.errors import Interrupted, TpbError
 from tpb_core.api.units import NS_PER_MS, NS_PER_S
 from tpb_core.config.schema import Point
 from tpb_core.run.clock import RealClock
@@ -16,6 +17,10 @@ from tpb_core.run.stages import Stages
 
 class Subject(Protocol):
     """What is watched. Used by the session's thread."""
+
+    @property
+    def may_end_early(self) -> bool:
+        """Whether Ctrl-C is a good end of the measurement and not a disturbance of it."""
 
     def describe(self) -> dict[str, Any]:
         """The manifest key `engine`: `name` and whatever else is known."""
@@ -65,16 +70,23 @@ class Observation(Stages):
         self._enter("measure")
         begin_ns = self._clock.now_ns()
         self._subject.begin()
-        slice_begin_ns, slices = begin_ns, 0
+        slice_begin_ns, slices, stopped = begin_ns, 0, False
         while True:
             now_ns = self._clock.now_ns()
-            over = self._subject.ended((now_ns - begin_ns) / NS_PER_S)
+            over = stopped or self._subject.ended((now_ns - begin_ns) / NS_PER_S)
             if self._slice_ns is not None and (now_ns - slice_begin_ns >= self._slice_ns or (over and slices)):
                 self._recorder.window(f"measure/{slices}", slice_begin_ns, now_ns)
                 slice_begin_ns, slices = now_ns, slices + 1
             if over:
                 break
-            self._wait_until(now_ns + NS_PER_S // 50)
+            try:
+                self._wait_until(now_ns + NS_PER_S // 50)
+            except Interrupted:
+                if not self._subject.may_end_early:
+                    raise
+                stopped = True
+                self._interruption.forget()
+                self._recorder.event(EventCode.INTERRUPTED, "ended before its time by the user", level="info")
         self._leave("measure", now_ns)
         self._wait_until(now_ns + self._settle_ns())
 

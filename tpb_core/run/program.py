@@ -20,6 +20,8 @@ _GATE = "import os, sys; fd = int(sys.argv[1]); os.read(fd, 1); os.close(fd); os
 class Program:
     """Starts the program with our standard streams and waits for it. It shares our process group, so Ctrl-C reaches it as usual."""
 
+    may_end_early = False
+
     def __init__(self, command: Sequence[str]) -> None:
         self._command = list(command)
         self._process: subprocess.Popen[bytes] | None = None
@@ -76,6 +78,8 @@ class Program:
 
 class Duration:
     """A stretch of time in which something runs that we neither start nor end."""
+
+    may_end_early = True
 
     def __init__(self, description: dict[str, Any], seconds: float) -> None:
         self._description, self._seconds = description, seconds

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import http.client
 import json
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,6 +67,29 @@ def test_joules_per_token_of_the_whole_and_over_time(busy: OpenAiDouble, tmp_pat
     assert {"measure/0", "measure/1"} <= set(rows)
     slices = [rows["measure/0"], rows["measure/1"]]
     assert sum(row["output_tokens"] for row in slices) == pytest.approx(whole["output_tokens"], abs=2)
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_in_good_order(busy: OpenAiDouble, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tpb_core.cli.main", "attach", f"localhost:{busy.port}", "--for", "1h"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not _opened(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        time.sleep(2.0)
+        process.send_signal(signal.SIGINT)
+        out, told = process.communicate(timeout=90)
+    assert process.returncode == 0, told
+    assert "output tokens" in out
+    (bundle,) = [path for path in (tmp_path / "runs").iterdir() if path.is_dir()]
+    (row,) = [row for row in results_of(bundle) if row["scope"] == "total" and row["window"] == "measure"]
+    assert row["status"] == "complete"
+    assert row["output_tokens"] > 50
+
+
+def _opened(folder: Path) -> bool:
+    """Whether the window is open: the manifest is there, and the session has written of it."""
+    return any("measure" in path.read_bytes().decode("latin-1") for path in folder.glob("runs/*/spool/windows-session.*"))
 
 
 @pytest.mark.parametrize(
