@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.columns import Columns
-from tpb_core.energy.observations import SLOW_POLL, Observations
+from tpb_core.energy.observations import Observations
 
 Floats = npt.NDArray[np.float64]
 
@@ -56,8 +56,7 @@ def align(columns: Columns, observations: Observations, rows: slice, trust: Floa
         return Alignment(0.0, 1.0, shift_u, stamp_u)
     part = slice(rows.start, min(rows.stop, rows.start + MOST_ROWS))
     power, weight = observations.mean_w[part], trust[: part.stop - part.start]
-    told = observations.lateness_s < SLOW_POLL * observations.refresh_s  # reads show when refreshes come: what is left does smear
-    smears = SMEARS if typical > MATTERS * length and not told else (1.0,)
+    smears = SMEARS if typical > MATTERS * length and not observations.told else (1.0,)  # what a grid leaves over does smear
     best = (0.0, 1.0)
     for shifts in (np.array(SHIFTS) * shift_u, None):
         tried = shifts if shifts is not None else best[0] + np.linspace(-0.3, 0.3, 7) * shift_u

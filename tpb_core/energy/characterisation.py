@@ -107,7 +107,7 @@ class _Fit:
     """The least-squares problem of one channel. Parameters: (window, delay, rise) in seconds."""
 
     def __init__(self, seen: Observations, drive: Drive, longest_delay_s: float, rises: bool) -> None:
-        good = seen.good
+        good = seen.good & (seen.hi_s >= drive.edge_s[0])  # what was drawn before the first edge nobody knows
         self.drive, self.rises, self.increments = drive, rises, seen.increments
         self.lo_s, self.hi_s, self.value = seen.lo_s[good], seen.hi_s[good], seen.mean_w[good]
         self.smear_s = (seen.jitter_lo_s[good] + seen.jitter_hi_s[good]) / 2

@@ -58,13 +58,15 @@ def unwrap(t_s: Floats, value_j: Floats, *, wrap_j: float | None, max_power_w: f
 
 
 def change_edges(t_s: Floats, energy_j: Floats, hole: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Indices of the reads at which the counter had changed since the read before, and of both ends of holes; the first read is one."""
+    """Indices of the reads at which the counter had changed since the read before, and of ends of holes; the first read is one.
+
+    A hole begins at the last change before it: nobody knows how old an unchanged value is.
+    """
     if len(energy_j) == 0:
         return np.zeros(0, np.int64)
     changed = np.empty(len(energy_j), np.bool_)
     changed[0] = True
     changed[1:] = (np.diff(energy_j) > 0) | hole
-    changed[:-1] |= hole
     return np.flatnonzero(changed)
 
 

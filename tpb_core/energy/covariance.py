@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.observations import Observations
+from tpb_core.energy.refresh_grid import CHUNK
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -18,7 +19,11 @@ NEGLIGIBLE = 1e-9
 LEAST_BLOCK_REFRESHES = 5
 NEIGHBOURS = 2
 LEAST_FOR_STAMPS = 30
+WANDER = 0.015
+"""How far the line through a chunk of refreshes is off, as a share of the bracket (found by simulation for brackets of 20 to 60 ms)."""
 LEAST_STAMP_SHARE = 0.15
+LEAST_EVEN_SHARE = 0.8
+"""Least share of the stamps' stated uncertainty that is kept: nearly all of it where they were laid on an even grid already."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,9 @@ def error_covariances(
         around = np.maximum((np.concatenate([power[:1], power]) + np.concatenate([power, power[-1:]])) / 2, 0.0)
         stamps = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) / np.sqrt(12)
         length = observations.hi_s[rows] - observations.lo_s[rows]
-        covariances["edges"] = stamp_covariance(weights, length, around, stamp_noise(residual, length, around, stamps))
+        least = LEAST_EVEN_SHARE if observations.told else LEAST_STAMP_SHARE
+        wander = WANDER * observations.lateness_s if observations.told else 0.0
+        covariances["edges"] = stamp_covariance(weights, length, around, stamp_noise(residual, length, around, stamps, least), wander)
     else:
         sigma = max(white_noise(residual, good), observations.quantum_w / float(np.sqrt(12)))
         covariances["noise"] = share * sigma**2 * (weights[good].T @ weights[good])
@@ -127,7 +134,7 @@ def white_noise(residual: Floats, good: Bools) -> float:
     return float(np.median(np.abs(second)) / 0.6745 / np.sqrt(6)) if len(second) else 0.0
 
 
-def stamp_noise(residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Floats) -> Floats:
+def stamp_noise(residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Floats, least: float) -> Floats:
     """Standard uncertainty in seconds of each edge of increments, from how neighbouring increments make up for each other.
 
     An edge moved by e takes P·e from one increment and gives it to the next: the lag-one autocovariance of the energies left over is
@@ -140,19 +147,23 @@ def stamp_noise(residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Fl
     together = float(np.mean(left_over[1:] * left_over[:-1]))
     seen = 2 * max(-together, 0.0) + 3 * variance / float(np.sqrt(len(residual)))
     found = float(np.sqrt(seen)) / max(float(np.mean(np.abs(power))), 1e-12)
-    return np.asarray(np.clip(found, LEAST_STAMP_SHARE * stamp_u_s, stamp_u_s))
+    return np.asarray(np.clip(found, least * stamp_u_s, stamp_u_s))
 
 
-def stamp_covariance(weights: Floats, length_s: Floats, power_w: Floats, stamp_u_s: Floats) -> Floats:
+def stamp_covariance(weights: Floats, length_s: Floats, power_w: Floats, stamp_u_s: Floats, common_u_s: float = 0.0) -> Floats:
     """Covariance that uncertain edges of increments cause.
 
     An edge moved by e moves P·e joules from one increment to the next, so its effect is P·e·(w_k/L_k - w_(k+1)/L_(k+1)).
-    `weights` (n x q) in seconds, `stamp_u_s` and `power_w` for the n + 1 edges.
+    `weights` (n x q) in seconds, `stamp_u_s` and `power_w` for the n + 1 edges; `common_u_s` moves a chunk of them together.
     """
     ratio = weights / length_s[:, None]
-    jump = np.diff(ratio, axis=0, prepend=0.0, append=0.0)
-    scores = jump * (power_w * stamp_u_s)[:, None]
-    return np.asarray(scores.T @ scores)
+    jump = np.diff(ratio, axis=0, prepend=0.0, append=0.0) * power_w[:, None]
+    scores = jump * stamp_u_s[:, None]
+    covariance = scores.T @ scores
+    if common_u_s > 0:
+        together = np.add.reduceat(jump, np.arange(0, len(jump), CHUNK), axis=0) * common_u_s
+        covariance += together.T @ together
+    return np.asarray(covariance)
 
 
 def independent_sources(covariance: Floats) -> list[Floats]:

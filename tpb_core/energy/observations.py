@@ -56,6 +56,11 @@ class Observations:
     def __len__(self) -> int:
         return len(self.mean_w)
 
+    @property
+    def told(self) -> bool:
+        """Whether reads come so often that they show when refreshes come."""
+        return self.lateness_s < SLOW_POLL * self.refresh_s
+
     def between(self, t0_s: float, t1_s: float) -> slice:
         """Rows whose cell or kernel touches `[t0_s, t1_s]`."""
         start = min(int(np.searchsorted(self.cell_hi_s, t0_s, "right")), int(np.searchsorted(self.hi_s, t0_s, "right")))
@@ -131,7 +136,7 @@ def from_counter(
     energy_j = np.diff(counted.energy_j[edges])
     good = np.ones(len(energy_j), np.bool_)
     if counted.hole.any():
-        good = ~np.isin(edges[:-1], np.flatnonzero(counted.hole))
+        good[np.searchsorted(edges, np.flatnonzero(counted.hole), "right") - 1] = False
     jitter = since_s + 2 * half_width_s[edges]
     mean_w = np.where(good, energy_j / length_s, 0.0)
     lo, hi = edge_s[:-1], edge_s[:-1] + length_s

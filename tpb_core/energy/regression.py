@@ -104,12 +104,13 @@ def _rows(observations: Observations, t0_s: float, t1_s: float) -> slice:
 def _prior(columns: Columns, power: Floats, idle_w: float | None) -> tuple[Floats, Floats]:
     """Where each column's power is sought and how widely, watts: so wide that it only decides what the readings do not.
 
-    The mean, give or take twice the range seen (an averaging sensor narrows the range); idle between the loaded-idle power and the mean.
+    The mean, give or take itself or twice the range seen (an averaging sensor narrows the range); idle between the loaded-idle power and
+    the mean.
     """
     if len(power) == 0:
         return np.zeros(len(columns.names)), np.ones(len(columns.names))
     least, most, mean = float(power.min()), float(power.max()), float(power.mean())
-    spread = max(most - least, 0.1 * abs(mean), 1e-3)
+    spread = max(most - least, 0.5 * abs(mean), 1e-3)
     centre = np.full(len(columns.names), mean)
     width = np.full(len(columns.names), PRIOR_SPREADS * spread)
     floor = least if idle_w is None else idle_w

@@ -19,6 +19,10 @@ from tpb_core.energy.timeline import State
 Floats = npt.NDArray[np.float64]
 
 
+CORRELATION = 0.7
+"""Of the errors of a mixed energy and of its split (found by simulation)."""
+
+
 class StepEnergy:
     """The method `steps/<rule>` for a run. Everything that does not depend on the rule is kept and used by all rules."""
 
@@ -59,7 +63,7 @@ class StepEnergy:
             ("decode", State.DECODE, 1.0 - split.share, mixed_s - split.seconds, -1.0),
         ):
             figure = piece.figures.get(state, Figure(0.0)) + mixed.scaled(share)
-            figure = figure.with_term("split", self.energy.once("split", *once), sign * split.sampling_u * mixed.joules)
+            figure = figure.with_term("split", self.energy.once("split", *once), sign * _split_u(split, mixed))
             figure = figure.with_term("lack_of_fit", self.energy.once("lack_of_fit", *once), sign * split.misfit_u * mixed.joules)
             known.phases[phase] = figure.scaled(domain.share)
             known.seconds[phase] += seconds_mixed
@@ -130,6 +134,12 @@ class StepEnergy:
         if key not in self._pieces:
             self._pieces[key] = channel_piece(self.energy, domain, channel, window, self.splits.covariates(domain.name))
         return self._pieces[key]
+
+
+def _split_u(split: Split, mixed: Figure) -> float:
+    """Uncertainty of the split from sampling, joules. The same readings err in the share and in the mixed energy, and the same way."""
+    own = split.sampling_u * abs(mixed.joules)
+    return float(np.sqrt(own**2 + 2 * CORRELATION * own * split.share * mixed.u_without_calibration_j))
 
 
 def _without_phases(known: DomainEnergy, reason: Reason) -> DomainEnergy:
