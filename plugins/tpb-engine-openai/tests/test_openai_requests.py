@@ -35,7 +35,8 @@ def test_without_counts_there_is_a_first_output_and_no_stamp(open_desk: Open) ->
 
 
 def test_without_any_count_the_number_of_tokens_is_null(open_desk: Open) -> None:
-    recorded = open_desk(double={"no_counts": True, "no_usage": True}, tokenizer="none").run().requests[0]
+    desk = open_desk(double={"no_counts": True, "no_usage": True}, tokenizer="none")
+    recorded = desk.run(desk.ask(max_output_tokens=100, exact_output_length=False)).requests[0]
     assert (recorded.status, recorded.input_tokens, recorded.output_tokens, recorded.cached_tokens) == ("ok", None, None, None)
 
 
@@ -102,6 +103,9 @@ def test_every_choice_that_the_server_could_make_is_made_for_it(open_desk: Open,
         "temperature": 0.7, "top_p": 0.9, "top_k": 5, "seed": 3, "stop": ["#"], "n": 2,
     }  # fmt: skip
     assert "ignore_eos" not in rich
+    desk.run(desk.ask(2, stop=("#",)))
+    stopped = double.counters.received[-1][1]
+    assert (stopped["ignore_eos"], stopped["stop"], "min_tokens" in stopped) == (True, ["#"], False)  # it would keep stop strings off
     assert plain["cache_salt"] != rich["cache_salt"]  # no request reuses the KV cache of another
 
 

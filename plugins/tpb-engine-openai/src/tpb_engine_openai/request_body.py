@@ -62,6 +62,8 @@ class RequestBody:
             body["stop"] = list(sampling.stop)
         if sampling.exact_output_length:
             body |= {name: True if name == "ignore_eos" else sampling.max_output_tokens for name in kind.exact_length}
+            if sampling.stop and "ignore_eos" in kind.exact_length:
+                body.pop("min_tokens", None)  # vLLM looks for stop strings only after so many tokens
         if not self._config.prefix_cache and kind.prefix_salt:
             body["cache_salt"] = next(self._salts)
         if kind.cache_prompt:
