@@ -42,12 +42,12 @@ def fitted(seed: int, window_s: float, delay_s: float, period_s: float, poll_s: 
 @pytest.mark.parametrize(
     ("window_ms", "delay_ms", "period_ms", "poll_ms", "step_w"),
     [
-        (25, 0, 100, 20, 0.001),
-        (25, 150, 100, 20, 0.001),
-        (100, 50, 100, 20, 0.001),
-        (100, 500, 100, 20, 0.001),
-        (1000, 0, 100, 20, 0.001),
-        (1000, 500, 100, 20, 0.001),
+        (25, 0, 100, 10, 0.001),
+        (25, 150, 100, 10, 0.001),
+        (100, 50, 100, 10, 0.001),
+        (100, 500, 100, 10, 0.001),
+        (1000, 0, 100, 10, 0.001),
+        (1000, 500, 100, 10, 0.001),
         (1000, 2300, 1000, 100, 8.0),
     ],
     ids=lambda value: str(value),
@@ -64,7 +64,7 @@ def test_window_and_delay_are_recovered(window_ms: float, delay_ms: float, perio
         pulls = (off_s[0] / found.averaging_u_s, off_s[1] / found.delay_u_s)
         assert max(abs(pull) for pull in pulls) < 3.0, (seed, pulls, found)
         misses += sum(abs(pull) > 2.0 for pull in pulls)
-        assert found.averaging_u_s < max(0.15 * window_ms / 1e3, 0.004), "and the uncertainty is of use"
+        assert found.averaging_u_s < max(0.15 * window_ms / 1e3, 0.006), "and the uncertainty is of use"
         assert found.delay_u_s < max(0.012, 0.08 * period_ms / 1e3)
         assert found.step == pytest.approx(300, rel=0.02)
     assert misses <= 2

@@ -1,28 +1,32 @@
-"""`tpb characterise` and `tpb calibrate` in real time on doubles, through the sampler's process: a trace of the NVML double that is
-switched as the schedule says, and hwmon files that follow what the load's own processes do."""
+"""`tpb characterise` and `tpb calibrate` in real time on doubles, through the sampler process: the NVML double with a trace whose edges are
+known, and hwmon files that follow what the load's own processes do."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
+import json
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 
-from tpb_core.cli import calibrate, characterise
+from tpb_core.cli import calibrate, characterise, doctor
 from tpb_core.config.compose import compose
-from tpb_core.energy.switched import load_slices, responses
+from tpb_core.energy.characterisation import fit_response
+from tpb_core.energy.drive import Drive
+from tpb_core.energy.switched import load_slices, raw_observations
 from tpb_core.run.characterise.findings import timing_findings
 from tpb_core.run.characterise.schedule import on_and_off
-from tpb_core.run.device_store import DeviceStore
+from tpb_core.run.device_store import DeviceStore, Finding
 from tpb_core.run.program import Duration
-from tpb_core.run.session import observe, observe_switched
+from tpb_core.run.session import observe
 from tpb_core.store.bundle import Bundle
 from tpb_core.testing.nvml_double import NvmlDouble, PowerTrace
 from tpb_core.testing.nvml_double.library import compiler
@@ -38,36 +42,13 @@ def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
-class Trace:
-    """Stands where the load is: begins when the double's trace begins anew, and switches nothing."""
-
-    def __init__(self, double: NvmlDouble, period_s: float) -> None:
-        self._double, self._period_s = double, period_s
-
-    def describe(self) -> dict[str, Any]:
-        return {"name": "trace", "model": {"name": "trace of the double"}}
-
-    def prepare(self) -> list[int]:
-        return []
-
-    def begin(self) -> None:
-        run_s = self._double.run_s(time.monotonic_ns())
-        time.sleep(self._period_s - run_s % self._period_s)
-
-    def set(self, level: float) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.mark.skipif(compiler() is None, reason="no C compiler")
 def test_the_nvml_double_is_characterised_and_the_next_run_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown model: window 60 ms, refresh 70 ms, 40 ms late. Nothing of this is in any table."""
     schedule = on_and_off(LENGTH_S, seed=3)
     parts = [(part.seconds, 100.0 + 400.0 * part.level) for part in schedule]
-    period_s = sum(seconds for seconds, _ in parts) + 6.0
-    trace = PowerTrace(PowerTrace.steps([*parts, (6.0, 100.0)]).levels, period_s)
+    period_s = sum(seconds for seconds, _ in parts)
+    trace = PowerTrace(PowerTrace.steps(parts).levels, period_s)
     (tmp_path / "machine").mkdir()
     double = NvmlDouble(tmp_path / "machine")
     double.gpu(
@@ -77,9 +58,16 @@ def test_the_nvml_double_is_characterised_and_the_next_run_uses_it(tmp_path: Pat
         monkeypatch.setenv(key, value)
     words = ["+meter=nvml", "meter.nvml.interval_ms=10", f"meter.nvml.journal={tmp_path}/journal"]
     point = dataclasses.replace(compose(words), attributors=[])
-    bundle = Bundle.open(observe_switched(point, Trace(double, period_s), schedule).bundle)
+    bundle = Bundle.open(observe(point, Duration({"name": "nothing"}, LENGTH_S)).bundle)
+    channel = next(channel for channel in bundle.channels if channel.channel == "n0/gpu0/power")
+    assert channel.averaging_ms is None
 
-    found = responses(bundle, only=["n0/gpu0/power"], seed=1)["n0/gpu0/power"]
+    seen = raw_observations(bundle, channel, double.origin_ns)
+    assert seen is not None
+    turns = np.arange(0.0, seen.last_read_s, period_s)
+    edges = (turns[:, None] + np.cumsum([seconds for seconds, _ in parts])[None, :-1]).ravel()
+    edges = edges[(edges > seen.first_read_s) & (edges < seen.last_read_s)]
+    found = fit_response(seen, Drive.of_switching(edges, on_first=trace.power_w(float(edges[0]) - 1e-6) > 200), seed=1)
     assert found.reason is None
     assert found.averaging_s is not None and found.averaging_u_s is not None
     assert abs(found.averaging_s - 0.060) < max(3 * found.averaging_u_s, 0.006)
@@ -87,10 +75,9 @@ def test_the_nvml_double_is_characterised_and_the_next_run_uses_it(tmp_path: Pat
     assert found.delay_s is not None and found.delay_u_s is not None
     assert abs(found.delay_s - 0.040) < max(3 * found.delay_u_s, 0.01)
     rows = {row["channel"]: row for row in bundle.manifest["channels"]}
-    seen = rows["n0/gpu0/power"]["x_characterised"]
-    assert seen["plausible"] is True
-    assert seen["refresh"]["period_ms"] == pytest.approx(70, rel=0.05)
-    assert seen["resolution"] == pytest.approx(0.001, rel=0.01)
+    first = rows["n0/gpu0/power"]["x_characterised"]
+    assert first["plausible"] is True
+    assert first["refresh"]["period_ms"] == pytest.approx(70, rel=0.05)
     assert rows["n0/gpu0/energy"]["x_characterised"]["counter_over_integral"] == pytest.approx(1, abs=0.2)
 
     DeviceStore().add(timing_findings(bundle, {"n0/gpu0/power": found}))
@@ -173,3 +160,34 @@ def test_characterise_and_calibrate_follow_a_command(tmp_path: Path, capsys: pyt
     assert gain.values["gain"] == pytest.approx(1.1, abs=max(3 * 1.1 * gain.values["gain_u_rel"], 0.02))
     assert gain.values["gain_u_rel"] >= 0.01, "never better than the reference"
     assert gain.values["offset_w"] == pytest.approx(5.0, abs=max(3 * gain.values["offset_u_w"], 1.5))
+
+
+def test_a_session_that_is_killed_leaves_no_load_behind(tmp_path: Path) -> None:
+    """SIGKILL: the sampler ends the load and finishes the bundle."""
+    command = [sys.executable, "-m", "tpb_core.cli.main", "characterise", "+meter=estimate", "--for", "60s"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    load: list[psutil.Process] = []
+    give_up_s = time.monotonic() + 40
+    while not load and time.monotonic() < give_up_s:
+        time.sleep(0.1)
+        load = [child for child in psutil.Process(process.pid).children() if "shared = mmap" in " ".join(child.cmdline())]
+    time.sleep(2.0)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(load, timeout=20)
+    assert load and not alive
+    (bundle,) = (tmp_path / "runs").glob("2*")
+    while json.loads((bundle / "manifest.json").read_text())["status"] == "running" and time.monotonic() < give_up_s + 30:
+        time.sleep(0.1)
+    assert Bundle.open(bundle).manifest["status"] == "partial"
+
+
+def test_doctor_says_what_is_known_of_the_sensors_here(capsys: pytest.CaptureFixture[str]) -> None:
+    values = {"averaging_ms": 26.0, "averaging_u_ms": 1.0, "delay_ms": 14.0, "delay_u_ms": 6.0}
+    finding = Finding("GPU-1", "nvml", "power", "580.95", "characterised", "2026-11-21T00:00:00Z", values, "60 edges")
+    (path,) = DeviceStore().add([finding])
+    doctor._print_findings()
+    said = " ".join(capsys.readouterr().out.split())
+    assert str(path.parent) in said
+    for word in ("nvml: power of GPU-1", "characterised 2026-11-21", "averaging_ms 26", "driver 580.95", "60 edges"):
+        assert word in said

@@ -20,8 +20,8 @@ from tpb_core.run.interruption import Interruption
 from tpb_core.run.progress import Progress
 from tpb_core.run.stages import Stages
 
-AFTER_S = 2.0
-"""Slow sensors show the last edge late."""
+QUIET_S = 3.0
+"""Before and after: slow sensors show edges late, and the load has stirred while it was started."""
 
 
 class SwitchedRun(Stages):
@@ -42,7 +42,7 @@ class SwitchedRun(Stages):
         groups = self._load.prepare()
         sampler.guard(groups)
         sampler.engine_started(groups)
-        self._wait_until(self._clock.now_ns() + NS_PER_S)
+        self._wait_until(self._clock.now_ns() + round(QUIET_S * NS_PER_S))
         self._load.begin()
         self.measuring = True
         self._enter("measure", sum(part.seconds for part in self._schedule))
@@ -56,7 +56,7 @@ class SwitchedRun(Stages):
             self._recorder.window(f"measure/{number}", begin_ns, edge_ns, f"{NOTE}{part.level:g}")
             begin_ns = edge_ns
         self._leave("measure", begin_ns)
-        self._wait_until(begin_ns + round(AFTER_S * NS_PER_S))
+        self._wait_until(begin_ns + round(QUIET_S * NS_PER_S))
 
     def _switch(self, level: float) -> int:
         """Set the load; returns when that was done."""
