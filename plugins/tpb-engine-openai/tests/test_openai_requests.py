@@ -50,6 +50,17 @@ def test_usage_alone_gives_stamps_by_its_increments(open_desk: Open, new_double:
     assert recorded.ids == []
 
 
+@pytest.mark.parametrize(("stream", "double"), [(True, {}), (True, {"no_usage": True}), (False, {})])
+def test_several_sequences_are_counted_together(
+    open_desk: Open, new_double: Callable[..., OpenAiDouble], stream: bool, double: dict[str, Any]
+) -> None:
+    """Usage of a chunk is that of one sequence; the last event has the sum, and without it each sequence ends at its limit of six."""
+    desk = open_desk(url=new_double(owner="sglang").url, stream=stream, double=double)
+    recorded = desk.run(desk.ask(n=2, temperature=1.0, exact_output_length=False, max_output_tokens=6)).requests[0]
+    assert (recorded.status, recorded.sequences, recorded.tokens) == ("ok", 2, [])
+    assert recorded.output_tokens == 12
+
+
 def test_an_answer_in_one_piece_has_counts_and_no_stamps(open_desk: Open) -> None:
     desk = open_desk(stream=False)
     assert not desk.engine.own_capabilities().token_stamps

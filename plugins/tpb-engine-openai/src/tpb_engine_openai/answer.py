@@ -22,8 +22,10 @@ class ServerSaid(Exception):
 class Answer:
     """Takes the JSON documents of a stream, or the single one of an answer in one piece. No input or output. Times in ns."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, *, whole: bool = False) -> None:
         self.request = request
+        self._whole = whole
+        """It comes in one piece."""
         self.stamped_tokens = 0
         """Tokens whose time is known."""
         self.first_text_ns: int | None = None
@@ -139,7 +141,8 @@ class Answer:
                 if fresh is not None and self.input_tokens is None:
                     self.input_tokens = fresh + cached
             so_far = _count(timings.get("predicted_n"), None) if so_far is None else so_far
-        if so_far is not None:
+        # with several sequences, the usage of a chunk is that of its own sequence, and only the last one is of all
+        if so_far is not None and (self._whole or self.request.sampling.n == 1 or not document.get("choices")):
             self.output_tokens = max(so_far, self.output_tokens or 0)
         metrics = document.get("metrics")
         if isinstance(metrics, dict):

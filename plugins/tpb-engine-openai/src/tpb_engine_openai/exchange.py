@@ -104,7 +104,7 @@ class Exchange:
             document = read_json(bytes(self.plain))
             if document.get("error"):
                 raise error_of(document, 0)
-            whole = Answer(self.answer.request)  # an answer in one piece: counts, and no time of any token
+            whole = Answer(self.answer.request, whole=True)  # an answer in one piece: counts, and no time of any token
             whole.take(bytes(self.plain), t_ns)
             whole.done, whole.stamped_tokens, whole.first_text_ns = True, 0, None
             self.answer = whole
