@@ -146,7 +146,8 @@ def test_no_process_and_no_thread_stays(build: Build) -> None:
     meter, _ = build(two_gpus(), "dcgmi")
     meter.discover()
     meter.open()
-    watch(meter, 0.2)
+    while not watch(meter, 0.1):  # until the program is up, and has its handler of the interrupt
+        pass
     assert meter._backend is not None
     process = meter._backend._stream._process  # type: ignore[attr-defined]
     meter.close()
