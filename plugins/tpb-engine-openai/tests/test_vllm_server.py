@@ -18,10 +18,9 @@ from tpb_core.testing.recording_sink import RecordingSink
 from tpb_engine_openai import OpenAiConfig, ServerMeter, ServerMeterConfig
 
 URL = os.environ.get("TPB_VLLM_URL")
-pytestmark = [
-    pytest.mark.real_engine,
-    pytest.mark.skipif(URL is None, reason="needs a running vLLM server: TPB_VLLM_URL=http://localhost:8000"),
-]
+pytestmark = pytest.mark.real_engine
+if URL is None:
+    pytest.skip("needs a running vLLM server: TPB_VLLM_URL=http://localhost:8000", allow_module_level=True)
 
 
 class TestVllmWithTokenIds(EngineSuite):
