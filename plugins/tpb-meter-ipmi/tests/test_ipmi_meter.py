@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def test_two_supplies_are_parts_and_dcmi_is_their_check(tmp_path: Path, bench: A
     }
     dcmi = channels["n0/ipmi_dcmi"]
     assert (dcmi.averaging_ms, dcmi.delay_ms, dcmi.update_ms) == (None, None, 1000.0)
-    assert dcmi.extensions["x_backend"] == "ipmitool"
+    assert re.fullmatch(r"ipmitool \d+\.\d+\S*", dcmi.extensions["x_backend"])
     assert dcmi.extensions["x_session"] == "lanplus, ADMINISTRATOR, cipher suite 3"
     assert dcmi.extensions["x_system_guid"] == "a123456789abcdefa123456789abcdef"
 
@@ -150,4 +151,25 @@ def test_dcmi_within_the_loss_of_the_supplies_agrees(tmp_path: Path, bench: Any)
         bmc.settle()
         meter, context = bench.run(bmc)
         bench.watch(meter, 0.8)
+        assert context.events == []
+
+
+@pytest.mark.slow
+def test_ten_trials_in_real_time(tmp_path: Path, bench: Any) -> None:
+    # Idle 100 W, busy 300 W for 1 s, idle: the energy of the whole, as steps that hold until the next reading.
+    with IpmiSim(tmp_path, dcmi_w=100) as bmc:
+        meter, context = bench.run(bmc)
+        for _ in range(10):
+            bmc.dcmi(100)
+            readings = bench.watch(meter, 0.3)
+            bmc.dcmi(300)
+            begin_ns = context.clock.now_ns()
+            readings += bench.watch(meter, 1.0)
+            bmc.dcmi(100)
+            busy_s = (context.clock.now_ns() - begin_ns) * 1e-9
+            readings += bench.watch(meter, 0.3)
+            t_s = [(reading.t_before_ns + reading.t_after_ns) / 2e9 for reading in readings]
+            joules = sum(readings[k].value * (t_s[k + 1] - t_s[k]) for k in range(len(readings) - 1))
+            truth = 100 * (t_s[-1] - t_s[0]) + 200 * busy_s
+            assert joules == pytest.approx(truth, rel=0.1)
         assert context.events == []

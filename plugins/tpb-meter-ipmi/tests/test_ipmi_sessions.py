@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -123,6 +124,12 @@ def test_a_cipher_suite_that_the_controller_does_not_have(tmp_path: Path, bench:
         assert refusal.value.reason is Reason.NO_PERMISSION
 
 
+def test_the_older_protocol(tmp_path: Path, bench: Any) -> None:
+    with IpmiSim(tmp_path, PSUS) as bmc:
+        meter, _ = bench.run(bmc, interface="lan")
+        assert {reading.value for reading in bench.watch(meter, 0.4) if reading.channel == "n0/ipmi_dcmi"} == {655.0}
+
+
 def test_a_privilege_that_is_too_low_is_named(tmp_path: Path, bench: Any) -> None:
     with IpmiSim(tmp_path) as bmc:
         meter, _ = bench.meter_on(bmc, privilege="USER")
@@ -187,10 +194,13 @@ def test_ipmitool_dies_with_the_sampler_even_when_that_is_killed(tmp_path: Path,
 
 def test_pyghmi_as_a_client_does_not_log_in_to_pyghmi_as_a_server(tmp_path: Path) -> None:
     pytest.importorskip("pyghmi")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
     code = (
         "from pyghmi.ipmi import bmc\n"
         "import threading, time, os\n"
-        "server = bmc.Bmc({'admin': 'password'}, port=0 or 18623, address='127.0.0.1')\n"
+        f"server = bmc.Bmc({{'admin': 'password'}}, port={port}, address='127.0.0.1')\n"
         "threading.Timer(20, os._exit, (0,)).start()\n"
         "print('up', flush=True); server.listen()"
     )
@@ -198,6 +208,6 @@ def test_pyghmi_as_a_client_does_not_log_in_to_pyghmi_as_a_server(tmp_path: Path
         try:
             assert server.stdout is not None and server.stdout.readline() == b"up\n"
             with pytest.raises(LinkError, match=r"backend=ipmitool|pyghmi"):
-                PyghmiLink("127.0.0.1", 18623, "admin", "password", privilege="ADMINISTRATOR", timeout_s=2.0)
+                PyghmiLink("127.0.0.1", port, "admin", "password", privilege="ADMINISTRATOR", timeout_s=2.0)
         finally:
             server.kill()

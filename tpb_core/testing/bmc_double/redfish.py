@@ -107,6 +107,8 @@ class RedfishService:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
             timeout = 30
+            wbufsize = 65_536
+            disable_nagle_algorithm = True
 
             def setup(self) -> None:
                 service.connections += 1

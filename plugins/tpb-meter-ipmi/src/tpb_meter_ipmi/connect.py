@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -40,6 +41,8 @@ class Way:
     privilege: str
     credentials: Credentials | None
     environ: Mapping[str, str] = field(repr=False)
+    version: str = ""
+    """The program with its version."""
 
     def with_more_privilege(self) -> Way | None:
         """The same way at the next higher privilege, where the options leave it open."""
@@ -72,9 +75,11 @@ class Way:
         if self.credentials:
             environ["IPMI_PASSWORD"] = password
         try:
-            return IpmitoolLink(arguments, environ, login_s=_LOGIN_S, timeout_s=config.timeout_s, details=details)
+            link = IpmitoolLink(arguments, environ, login_s=_LOGIN_S, timeout_s=config.timeout_s, details=details)
         except OSError as error:
             raise LinkError(f"{config.ipmitool} cannot be started: {error}") from error
+        link.backend = self.version
+        return link
 
 
 def ways(config: IpmiConfig, environ: Mapping[str, str]) -> list[Way]:
@@ -92,8 +97,9 @@ def ways(config: IpmiConfig, environ: Mapping[str, str]) -> list[Way]:
     suites = (config.cipher_suite,) if config.cipher_suite >= 0 else _CIPHER_SUITES
     if backend == "pyghmi" or interface != "lanplus":
         suites = suites[:1]
+    version = _version(config.ipmitool) if backend == "ipmitool" else backend
     privilege = PRIVILEGES[1] if config.privilege == "auto" else config.privilege
-    return [Way(config, backend, interface, device, suite, privilege, credentials, environ) for suite in suites]
+    return [Way(config, backend, interface, device, suite, privilege, credentials, environ, version) for suite in suites]
 
 
 def answers(host: str, port: int) -> bool:
@@ -134,6 +140,16 @@ def _device(config: IpmiConfig) -> str:
     if not os.access(found[0], os.R_OK | os.W_OK):
         raise access.no_permission(found[0])
     return found[0]
+
+
+def _version(program: str) -> str:
+    """What the program calls itself."""
+    try:
+        done = subprocess.run([program, "-V"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=5, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return "ipmitool"
+    match = re.search(r"version\s+([\w.+-]{1,40})", done.stdout + done.stderr)
+    return f"ipmitool {match[1]}" if match else "ipmitool"
 
 
 def _credentials(config: IpmiConfig, environ: Mapping[str, str]) -> Credentials:

@@ -17,6 +17,8 @@ from tpb_meter_ipmi.poller import News, Poller
 
 Finder = Callable[[IpmiConfig, Mapping[str, str], Clock], Controller]
 _LOAD_WINDOWS = ("measure", "steady")
+_PATIENCE_S = 2.0
+"""How long a request that is under way at the end may take, so that the session can be closed properly."""
 
 
 class IpmiMeter(Meter[IpmiConfig]):
@@ -112,7 +114,7 @@ class IpmiMeter(Meter[IpmiConfig]):
             controller.link.close()
         poller, self._poller = self._poller, None
         if poller is not None:
-            poller.stop(self.config.timeout_s)
+            poller.stop(_PATIENCE_S)
             self._faults.flush()
 
     def _tell(self) -> None:

@@ -17,6 +17,8 @@ from tpb_meter_ipmi.link import CompletionError, Link, LinkError
 from tpb_meter_ipmi.sources import Sample, Source
 
 _MOST_WAITING = 10_000
+_HEALTHY_S = 600.0
+"""A session that lived so long was not broken: restarts are counted from the beginning again."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,9 @@ class Poller:
     ) -> None:
         self._link: Link | None = link
         self._reopen, self._sources, self._clock, self._interval_s = reopen, sources, clock, interval_s
+        self._restarts, self._first_delay_s = restarts, delay_s
         self._restarts_left, self._delay_s = restarts, delay_s
+        self._opened_s = time.monotonic()
         self._taken: collections.deque[Taken | News] = collections.deque(maxlen=_MOST_WAITING)
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -112,6 +116,8 @@ class Poller:
 
     def _open_again(self, problem: str) -> bool:
         """A new session in place of the dead one, within limits. False when there is none any more."""
+        if time.monotonic() - self._opened_s > _HEALTHY_S:
+            self._restarts_left, self._delay_s = self._restarts, self._first_delay_s
         while not self._stop.is_set():
             last_time = self._restarts_left <= 0
             if last_time:
@@ -134,5 +140,6 @@ class Poller:
             except LinkError as error:
                 problem = str(error)
             else:
+                self._opened_s = time.monotonic()
                 return True
         return False
