@@ -53,22 +53,30 @@ def error_covariances(
     covered = block_covariance((weights - ideal) * residual[:, None], block) * share
     covariances = {"sampling": sampled + covered}
     noise = float(block_covariance((ideal[:, :1] * residual[:, None]), block)[0, 0]) / max(float(ideal[:, 0].sum()), 1e-9)
+    stamps = np.zeros(len(residual) + 1)
     if observations.increments:
         around = np.maximum((np.concatenate([power[:1], power]) + np.concatenate([power, power[-1:]])) / 2, 0.0)
         stamps = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) / np.sqrt(12)
         length = observations.hi_s[rows] - observations.lo_s[rows]
         least = LEAST_EVEN_SHARE if observations.told else LEAST_STAMP_SHARE
         wander = WANDER * observations.lateness_s if observations.told else 0.0
-        covariances["edges"] = stamp_covariance(weights, length, around, stamp_noise(residual, length, around, stamps, least), wander)
+        stamps = stamp_noise(residual, length, around, stamps, least)
+        covariances["edges"] = stamp_covariance(weights, length, around, stamps, wander)
     else:
         sigma = max(white_noise(residual, good), observations.quantum_w / float(np.sqrt(12)))
         covariances["noise"] = share * sigma**2 * (weights[good].T @ weights[good])
-    covariances["window_edges"] = _window_edges(observations, rows, residual, power, weights.shape[1], edges_s)
+    covariances["window_edges"] = _window_edges(observations, rows, residual, power, stamps, weights.shape[1], edges_s)
     return Errors(covariances, noise, max(len(residual) / block - unknowns, 2.0))
 
 
 def _window_edges(
-    observations: Observations, rows: slice, residual: Floats, power: Floats, size: int, edges_s: tuple[float, float]
+    observations: Observations,
+    rows: slice,
+    residual: Floats,
+    power: Floats,
+    stamp_u_s: Floats,
+    size: int,
+    edges_s: tuple[float, float],
 ) -> Floats:
     """A window edge inside a cell: how its energy divides is known as well as power around it is constant beside the model.
 
@@ -83,7 +91,7 @@ def _window_edges(
         near = residual[max(k - NEIGHBOURS, 0) : k + NEIGHBOURS + 1]
         variance += ((length * share * (1 - share) + observations.averaging_s / 8) * float(np.ptp(near))) ** 2 / 3
         if observations.increments:
-            variance += (float(power[k]) * float(observations.jitter_hi_s[rows][k])) ** 2 / 12
+            variance += (float(power[k]) * float(stamp_u_s[k + 1])) ** 2
     covariance = np.zeros((size, size))
     covariance[0, 0] = variance
     return covariance
