@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpb_core.api import BadInput, Channel, EventCode, Reason, Unavailable
@@ -30,6 +30,7 @@ def test_zeros_of_a_lone_sensor_never_count() -> None:
     assert zeros.accepts("dcmi", 6540.0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from([0.0, 300.0])), max_size=60))
 def test_a_zero_counts_only_after_a_row_of_zeros_beside_a_loaded_supply(readings: list[tuple[str, float]]) -> None:
     zeros, row, last = ZeroReadings(frozenset("ab")), {"a": 0, "b": 0}, {"a": 0.0, "b": 0.0}

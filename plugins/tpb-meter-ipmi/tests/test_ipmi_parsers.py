@@ -6,7 +6,7 @@ import contextlib
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpb_core.testing.bmc_double.sensor_records import DEGREES_C, SimSensor, record
@@ -116,6 +116,7 @@ def test_what_is_no_answer_is_a_dead_session(text: str) -> None:
         parse_answer(text)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_any_bytes_as_a_power_reading(data: bytes) -> None:
     with contextlib.suppress(ValueError):
@@ -124,6 +125,7 @@ def test_any_bytes_as_a_power_reading(data: bytes) -> None:
         assert reading.watts == data[1] + 256 * data[2]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=80), st.binary(max_size=4))
 def test_any_bytes_as_a_record_and_a_reading(text: bytes, data: bytes) -> None:
     with contextlib.suppress(ValueError):
@@ -132,6 +134,7 @@ def test_any_bytes_as_a_record_and_a_reading(text: bytes, data: bytes) -> None:
         assert watts >= 0
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=48, max_size=64), st.integers(0, 255))
 def test_any_scale_gives_a_reading_within_the_range(body: bytes, raw: int) -> None:
     text = bytearray(record(SimSensor("A sensor"), 1))
@@ -143,6 +146,7 @@ def test_any_scale_gives_a_reading_within_the_range(body: bytes, raw: int) -> No
         assert sensor.step_w > 0
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300) | st.text("0123456789abcdef rsp=x\n", max_size=200))
 def test_any_text_in_the_shell(text: str) -> None:
     with contextlib.suppress(CompletionError, LinkError):
@@ -168,6 +172,7 @@ class _Memory:
     def abort(self) -> None: ...
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=40) | st.sampled_from([0xC1, 0xC5, 0xCA, 0xFF]), max_size=40))
 def test_any_repository_ends(answers: list[bytes | int]) -> None:
     power_sensors(_Memory(answers), lambda: False)

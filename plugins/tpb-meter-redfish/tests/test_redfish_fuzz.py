@@ -79,6 +79,7 @@ def test_any_value_in_place_of_one(path: str, data: st.DataObject) -> None:
         assert breaches([item.channel for item in described]) == []
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_any_document_as_a_number_a_stamp_a_link(document: Any) -> None:
     for pointer in (("Reading",), ("PowerWatts", "Reading"), ("Members", 0, "Reading"), ()):
@@ -89,6 +90,7 @@ def test_any_document_as_a_number_a_stamp_a_link(document: Any) -> None:
         assert (link(document, *pointer) or "/").startswith("/")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_as_a_number(text: str) -> None:
     with contextlib.suppress(ValueError):
@@ -115,6 +117,7 @@ def test_stamps(written: str, ns: int | None) -> None:
     assert stamp_ns({"ReadingTime": written}, ("ReadingTime",)) == ns
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_address(url: str) -> None:
     with contextlib.suppress(ValueError):
