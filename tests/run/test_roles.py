@@ -47,3 +47,9 @@ def test_a_lone_channel_is_primary_and_gauges_take_no_part() -> None:
     gauge = channel("temp", "nvml", "gauge")
     assert roles(channel("p", "nvml"), gauge, order=["nvml"])["p"] == "primary"
     assert gauge.role is None
+
+
+def test_the_better_way_to_one_sensor_goes_first_whatever_the_order_of_the_meters() -> None:
+    dcgm, nvml = channel("dcgm", "dcgm", "energy_counter", "primary"), channel("nvml", "nvml", "energy_counter", "primary")
+    dcgm.extensions["x_precedence"], nvml.extensions["x_precedence"] = 20, 10
+    assert roles(dcgm, nvml, order=["dcgm", "nvml"]) == {"dcgm": "check", "nvml": "primary"}

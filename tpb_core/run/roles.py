@@ -11,8 +11,13 @@ from collections.abc import Sequence
 from tpb_core.api.channel import EVIDENCE, LEDGER_KINDS, Channel
 
 
+PRECEDENCE = "x_precedence"
+"""Extension key by which meters that read one sensor in several ways say which way is best: the lowest number first."""
+_USUAL = 50
+
+
 def settle_roles(channels: Sequence[Channel], meters_in_order: Sequence[str]) -> None:
-    """Set `role` of every ledger channel in place. Better evidence goes first, then the order of the meters, then counters."""
+    """Set `role` of every ledger channel in place. Better evidence goes first, then precedence, the order of the meters, counters."""
     domains: dict[str, list[Channel]] = {}
     for channel in channels:
         if channel.kind in LEDGER_KINDS:
@@ -22,10 +27,11 @@ def settle_roles(channels: Sequence[Channel], meters_in_order: Sequence[str]) ->
 
 
 def _settle(claimants: list[Channel], order: list[str]) -> None:
-    def rank(channel: Channel) -> tuple[bool, int, int, bool, bool]:
+    def rank(channel: Channel) -> tuple[bool, int, int, int, bool, bool]:
         return (
             channel.role == "check",
             EVIDENCE.index(channel.evidence),
+            int(channel.extensions.get(PRECEDENCE, _USUAL)),
             order.index(channel.meter) if channel.meter in order else len(order),
             channel.role is None,
             channel.kind != "energy_counter",
