@@ -17,6 +17,7 @@ LARGEST_SHARE = 8
 """A block is never longer than this fraction (1/8) of the series."""
 NEGLIGIBLE = 1e-9
 LEAST_BLOCK_REFRESHES = 5
+LEAST_BLOCK_AVERAGINGS = 3
 NEIGHBOURS = 2
 LEAST_FOR_STAMPS = 30
 WANDER = 0.015
@@ -46,7 +47,7 @@ def error_covariances(
     """
     good = observations.good[rows]
     usual = float(np.median(observations.cell_hi_s[rows] - observations.cell_lo_s[rows]))
-    memory = max(observations.averaging_s, LEAST_BLOCK_REFRESHES * observations.refresh_s)
+    memory = max(LEAST_BLOCK_AVERAGINGS * observations.averaging_s, LEAST_BLOCK_REFRESHES * observations.refresh_s)
     block = block_length(residual, int(np.ceil(memory / max(usual, 1e-9))))
     share = observations.coverage
     sampled = block_covariance(weights * residual[:, None], block) * (1 - share)

@@ -1,6 +1,6 @@
 """The filtered regression: power of each state in a window from one channel, the window's energy, and their joint uncertainty.
 
-Readings are regressed on phase indicators filtered as the sensor filters (measurement.md). The window's energy is the plain sum over
+Readings are regressed on phase indicators filtered as the sensor filters (docs/explanation/measuring-power.md). The window's energy is the plain sum over
 cells plus what the fitted model says was smeared over its edges. Phases are coefficient times duration; they are not fitted to the total.
 """
 
@@ -104,8 +104,8 @@ def _rows(observations: Observations, t0_s: float, t1_s: float) -> slice:
 def _prior(columns: Columns, power: Floats, idle_w: float | None) -> tuple[Floats, Floats]:
     """Where each column's power is sought and how widely, watts: so wide that it only decides what the readings do not.
 
-    The mean, give or take itself or twice the range seen (an averaging sensor narrows the range); idle between the loaded-idle power and
-    the mean.
+    The mean, give or take itself or twice the range seen (an averaging sensor narrows the range); idle nearer to the loaded-idle
+    power than to the mean.
     """
     if len(power) == 0:
         return np.zeros(len(columns.names)), np.ones(len(columns.names))
@@ -116,8 +116,8 @@ def _prior(columns: Columns, power: Floats, idle_w: float | None) -> tuple[Float
     floor = least if idle_w is None else idle_w
     for j, name in enumerate(columns.names):
         if name == ("in", State.IDLE):
-            centre[j] = (floor + mean) / 2
-            width[j] = max((mean - floor) / 2, 0.1 * spread)
+            centre[j] = floor + (mean - floor) / 4  # a device that just worked draws somewhat more than one at rest
+            width[j] = max((mean - floor) / 3, 0.1 * spread)
         elif name[0] == "drift":
             centre[j], width[j] = 0.0, spread
     return centre, width
