@@ -1,12 +1,13 @@
 """What the load client adds: requests sent on time, time to first token, memory, long prompts; against a stand-in of a server.
 
-    python bench/client.py [--seconds 5] [--rates 25,50,100,200,400,800]
+    python bench/client.py [--seconds 5] [--rates 25,50,100,200,400,800] [--vllm PYTHON --tokenizer FOLDER]
 
 Each rate is a whole `tpb` run (session, engine worker, `load=constant`) against `tpb_core.testing.openai_double` in a process of its own,
 which stamps when a request was there in full and when its first token left. Same machine, same clock. A rate is held when 99 % of the
 requests are sent within 2 ms of their due time. "added" is the client's time to first token, counted from when the request was due or
-sent, minus what the stand-in took. Memory is the growth of a process that holds 1,000 open streams. Figures of other clients stand
-beside ours only where they are installed; none is a dependency.
+sent, minus what the stand-in took. Memory is the growth of a process that holds 1,000 open streams. With --vllm, an interpreter that
+has vLLM, `vllm bench serve` sends the same load after each of our runs; of both, the time to first token since sending is then given
+over the 5 ms that the stand-in is told to take.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -27,10 +29,11 @@ import numpy as np
 import pyarrow.parquet as pq
 
 ON_TIME_MS, SHARE = 2.0, 0.99
+FIRST_TOKEN_S = 0.005
 
 
 @contextmanager
-def stand_in(first_token_s: float = 0.005, token_s: float = 0.01) -> Iterator[int]:
+def stand_in(first_token_s: float = FIRST_TOKEN_S, token_s: float = 0.01) -> Iterator[int]:
     """The stand-in in a process of its own; yields its port."""
     command = [sys.executable, "-m", "tpb_core.testing.openai_double", "--first-token-s", str(first_token_s), "--token-s", str(token_s)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -80,8 +83,23 @@ def run(port: int, folder: Path, rate: float, seconds: float, input_tokens: int,
         "added_sent_p50_ms": float(np.percentile(from_sent_ms, 50)),
         "added_sent_p99_ms": float(np.percentile(from_sent_ms, 99)),
         "added_due_p50_ms": float(np.percentile(from_due_ms, 50)),
+        "over_p50_ms": float(np.percentile((first - sent) / 1e6, 50)) - 1e3 * FIRST_TOKEN_S,
+        "over_p99_ms": float(np.percentile((first - sent) / 1e6, 99)) - 1e3 * FIRST_TOKEN_S,
         "stamp_p50_ms": float(np.percentile((first - answered) / 1e6, 50)),
     }
+
+
+def vllm_bench(python: str, tokenizer: str, port: int, rate: float, seconds: float) -> tuple[float, float]:
+    """Median and 99th percentile of the time to first token that `vllm bench serve` measures, in ms over what the stand-in takes."""
+    command = [
+        python, "-m", "vllm.entrypoints.cli.main", "bench", "serve", "--backend", "openai", "--base-url", f"http://127.0.0.1:{port}",
+        "--endpoint", "/v1/completions", "--model", "double", "--tokenizer", tokenizer, "--dataset-name", "random", "--random-input-len",
+        "32", "--random-output-len", "8", "--ignore-eos", "--request-rate", str(rate), "--burstiness", "1000000", "--num-prompts",
+        str(max(20, round(rate * seconds))), "--disable-tqdm",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    told = {name: float(value) for name, value in re.findall(r"^(Median|P99) TTFT \(ms\):\s+([\d.]+)", done.stdout, re.MULTILINE)}
+    return told["Median"] - 1e3 * FIRST_TOKEN_S, told["P99"] - 1e3 * FIRST_TOKEN_S
 
 
 def memory_of_streams(count: int) -> float:
@@ -117,6 +135,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rates", default="25,50,100,200,400,800")
+    parser.add_argument("--vllm", help="interpreter with vLLM, to run `vllm bench serve` beside")
+    parser.add_argument("--tokenizer", help="folder of a tokenizer, for it")
     words = parser.parse_args()
     print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"memory of 1,000 open streams: {memory_of_streams(1000):.1f} MiB", flush=True)
@@ -130,6 +150,10 @@ def main() -> None:
         for rate in (float(rate) for rate in words.rates.split(",")):
             row = run(port, Path(folder), rate, words.seconds, 32, 8)
             _show(rate, row)
+            if words.vllm is not None:
+                median, p99 = vllm_bench(words.vllm, words.tokenizer, port, rate, words.seconds)
+                ours = f"tpb {row['over_p50_ms']:.2f} ({row['over_p99_ms']:.2f})"
+                print(f"{'':>12}TTFT over 5 ms, p50 (p99): {ours}, vllm bench serve {median:.2f} ({p99:.2f}) ms", flush=True)
             held = rate if row["on_time"] >= SHARE else held
         print(f"highest rate held (99 % of sends within 2 ms of schedule): {held:g} requests/s", flush=True)
         print("prompts of 50,000 tokens:")
