@@ -20,7 +20,7 @@ Usage: tpb calibrate --reference CHANNEL --reference-u 1% [--channel CHANNEL,...
 Holds a load at six steady levels, fits  reference = offset + gain * channel  with errors in both, and keeps gain and offset with their
 uncertainties for later runs on this machine, under the present driver version.
 
-  tpb calibrate '+meter=[hwmon,command]' meter.command.run=... --reference n0/meter --reference-u 0.5% --channel n0/hwmon_power1
+  tpb calibrate '+meter=[hwmon,command]' meter.command.command=... --reference n0/meter --reference-u 0.5% --channel n0/hwmon_power1
   tpb calibrate --from runs/RUN_ID --reference n0/pdu --reference-u 1%+2W       steady stretches of a run that was made before
 
   --reference CHANNEL   the channel that is right

@@ -122,9 +122,7 @@ def _picture(meters: LiveMeters) -> RenderableType:
         channel = shown.channel
         total = f"{shown.value:,.6g} {channel.unit}" if shown.rate is not None else ""
         remark = "no reading" if shown.value is None else f"{shown.age_s:.0f} s old" if shown.stale else ""
-        remark = (
-            remark or ("" if channel.allocated else "not allocated") or ("" if channel.evidence == "measured" else channel.evidence)
-        )
+        remark = remark or ("" if channel.allocated else "not allocated") or ("" if channel.evidence == "measured" else channel.evidence)
         table.add_row(channel.channel, _now(shown), total, channel.role or "", channel.meter or "", remark)
     lines = [Text(f"{name} does not work here: {what}  {fix}".rstrip(), style="dim") for name, what, fix in meters.unavailable]
     return Group(table, *lines, *(Text(event, style="dim") for event in meters.events))

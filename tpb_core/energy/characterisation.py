@@ -2,7 +2,7 @@
 
 A reading is taken as `a + b * (mean of the true power over the averaging window before the reading's stamp minus the delay)`, and the true
 power as the load's on and off with a rise time of its own. Least squares over a grid, refined; `a` and `b` are eliminated. Source of the
-model: measurement.md, 1.3 and 7 (boxcar filter), which follows the published square-wave measurements.
+model: docs/explanation/measuring-power.md, 1.3 and 7 (boxcar filter), which follows the published square-wave measurements.
 """
 
 from __future__ import annotations
