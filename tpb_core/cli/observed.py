@@ -13,17 +13,14 @@ if TYPE_CHECKING:
     from tpb_core.run.observation import Subject
 
 _DATABASE_WAIT_S = 10.0
-_WIDTH_OF_FILES = 150
 
 
 def observe_and_print(
     words: list[str], subject: Subject, slice_s: float | None, further: Callable[[Path], Iterable[str]] | None = None
 ) -> int:
     """Watch a subject with the meters that the words choose; returns the exit code. `further` gives lines to print below the table."""
-    from rich.console import Console
-
     from tpb_core.config.compose import compose
-    from tpb_core.report.table import print_run
+    from tpb_core.report.table import print_run, result_console
     from tpb_core.run.output_folder import check_output_folder
     from tpb_core.run.session import observe
     from tpb_core.store.database import ingest
@@ -38,7 +35,7 @@ def observe_and_print(
     except TpbError as error:
         print("\n".join([*error.lines(), f"The bundle is complete. Later:  tpb ingest {result.bundle}"]), file=sys.stderr)
         database = None
-    print_run([result.bundle], Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES), database)
+    print_run([result.bundle], result_console(), database)
     for line in further(result.bundle) if further is not None else ():
         print(line)
     if result.error is not None:

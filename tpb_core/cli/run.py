@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from tpb_core.run.study import StudyOutcome
 
 _DATABASE_WAIT_S = 10.0
-_WIDTH_OF_FILES = 150
-"""Columns of output that goes to a file or a pipe, where nothing needs to be folded."""
 
 
 def main(argv: list[str]) -> int:
@@ -53,7 +51,7 @@ def _measure(plan: Plan, *, wait: bool) -> int:
 
     from tpb_core.cli.progress_bar import ProgressBar
     from tpb_core.report.study_phases import study_phases
-    from tpb_core.report.table import print_run
+    from tpb_core.report.table import print_run, result_console
     from tpb_core.run.study import run_study
 
     with ProgressBar(Console(stderr=True)) as progress:
@@ -61,7 +59,7 @@ def _measure(plan: Plan, *, wait: bool) -> int:
     not_ingested = EXIT_DONE
     if outcome.bundles:
         database = _database(plan)
-        console = Console(width=None if sys.stdout.isatty() else _WIDTH_OF_FILES)
+        console = result_console()
         study = _attribute_study(plan, outcome)
         not_ingested = _put_into_database(outcome, database, study)
         print_run(outcome.bundles, console, database)

@@ -1,6 +1,7 @@
 """Levels of evidence of a study: `device`, `host`, `wall`, else `estimate`; and what it would need for the next one.
 
-The levels are those of measurement.md, section 8. They are named after what was metered; L1 to L3 mean something stricter elsewhere.
+The levels are those of docs/explanation/measuring-power.md. They are named after what was metered; L1 to L3 mean something
+stricter elsewhere.
 """
 
 from __future__ import annotations

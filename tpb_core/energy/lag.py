@@ -1,7 +1,7 @@
 """Slow meters of a whole node (BMC, PDU): their lag and averaging, found by holding them against the faster meters inside the node.
 
 y_i = a + b * (mean in-band power over [t_i - tau - W, t_i - tau]) over a grid of tau and W, least squares; the interval of tau from
-SSE < SSE_min * (1 + 3.84 / (n - 3)), with n reduced for residuals that are not white (measurement.md, section 7).
+SSE < SSE_min * (1 + 3.84 / (n - 3)), with n reduced for residuals that are not white (docs/explanation/measuring-power.md, section 7).
 """
 
 from __future__ import annotations

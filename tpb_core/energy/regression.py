@@ -1,6 +1,7 @@
 """The filtered regression: power of each state in a window from one channel, the window's energy, and their joint uncertainty.
 
-Readings are regressed on phase indicators filtered as the sensor filters (docs/explanation/measuring-power.md). The window's energy is the plain sum over
+Readings are regressed on phase indicators filtered as the sensor filters (docs/explanation/measuring-power.md). The window's energy is
+the plain sum over
 cells plus what the fitted model says was smeared over its edges. Phases are coefficient times duration; they are not fitted to the total.
 """
 

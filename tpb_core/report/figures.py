@@ -57,6 +57,10 @@ def energy_figures(facts: RunFacts) -> Iterator[Figure]:
         yield _with_ci("J per request", "J", total, "j_per_request", "j_per_request_ci_low", "j_per_request_ci_high")
     whole = facts.balance or {"ci_low_j": None, "ci_high_j": None}
     yield _with_ci("energy", "J", {**total, "_low": whole["ci_low_j"], "_high": whole["ci_high_j"]}, "joules", "_low", "_high")
+    if facts.observed:
+        for part in facts.balances:
+            if part["domain"] != "total" and part["method"].startswith("totals") and part["allocated"]:
+                yield _with_ci(f"energy, {part['domain']}", "J", part, "total_j", "ci_low_j", "ci_high_j")
     for phase in ("prefill", "decode", "idle", "unattributed"):
         row = facts.phase(phase)
         if row is not None and not (phase in ("idle", "unattributed") and row["joules"] in (0, None)):

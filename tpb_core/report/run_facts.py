@@ -23,8 +23,8 @@ class RunFacts:
     manifest: Row
     results: list[Row]
     phases: list[Row]
-    balance: Row | None
-    """The row of `energy_balance` for the total."""
+    balances: list[Row]
+    """The rows of `energy_balance`, one a domain and method."""
     validity: list[Row]
     events: list[Row]
     requests: list[Row]
@@ -37,7 +37,7 @@ class RunFacts:
             read_manifest(bundle),
             [row for row in results_of(bundle) if row["window"] == "measure"],
             [row for row in results_of(bundle, "phases") if row["window"] == "measure"],
-            next((row for row in results_of(bundle, "energy_balance") if row["window"] == "measure" and row["domain"] == "total"), None),
+            [row for row in results_of(bundle, "energy_balance") if row["window"] == "measure"],
             _rows(bundle, "validity"),
             _rows(bundle, "events"),
             [row for row in _rows(bundle, "requests") if row["role"] != "warmup"],
@@ -46,6 +46,11 @@ class RunFacts:
     def result(self, scope: str = "total") -> Row | None:
         """The row of a scope."""
         return next((row for row in self.results if row["scope"] == scope), None)
+
+    @property
+    def balance(self) -> Row | None:
+        """The row of `energy_balance` for the total."""
+        return next((row for row in self.balances if row["domain"] == "total"), None)
 
     def phase(self, phase: str, domain: str = "total") -> Row | None:
         """The row of a phase by the method that has a figure for it, else one that says why there is none."""

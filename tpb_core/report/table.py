@@ -16,6 +16,14 @@ from tpb_core.report.run_facts import RunFacts
 from tpb_core.report.run_text import NOT_MEASURED, headline, remarks, ungraded, without_sensor
 from tpb_core.report.study_table import study_table
 
+_NARROWEST, _WIDTH_OF_FILES = 110, 150
+
+
+def result_console() -> Console:
+    """Standard output: as wide as the terminal, but never so narrow that columns are cut off; a file has room for everything."""
+    console = Console()
+    return Console(width=max(console.width, _NARROWEST) if console.is_terminal else _WIDTH_OF_FILES)
+
 
 def print_run(bundles: Sequence[Path], console: Console, database: Path | None = None) -> None:
     """Print finished bundles. What comes from prompts, models or devices is printed as plain text, never as markup."""

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from tpb_core.api.channel import EVIDENCE, LEDGER_KINDS, Channel
 
-
 PRECEDENCE = "x_precedence"
 """Extension key by which meters that read one sensor in several ways say which way is best: the lowest number first."""
 _USUAL = 50

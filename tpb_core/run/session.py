@@ -18,6 +18,7 @@ from tpb_core.run.characterise.schedule import Part
 from tpb_core.run.characterise.switched_run import SwitchedRun
 from tpb_core.run.engine_shelf import EngineShelf
 from tpb_core.run.interruption import Interruption
+from tpb_core.run.machine_lock import MachineLock
 from tpb_core.run.measurement import Measurement, check_load
 from tpb_core.run.observation import Observation, Subject
 from tpb_core.run.progress import Progress, Silent
@@ -65,7 +66,7 @@ def observe(point: Point, subject: Subject, *, slice_s: float | None = None, pro
     progress = progress or Silent()
     run_id = new_run_id()
     bundle = _make_folder(Path(point.out.dir), run_id)
-    with Interruption() as interruption:
+    with Interruption() as interruption, MachineLock(wait=True, notice=progress.note, interruption=interruption):
         observation = Observation(point, bundle, run_id, subject, progress, interruption, slice_s)
         return _carry_out(observation, progress)
 
@@ -75,7 +76,7 @@ def observe_switched(point: Point, load: Load, schedule: Sequence[Part], *, prog
     progress = progress or Silent()
     run_id = new_run_id()
     bundle = _make_folder(Path(point.out.dir), run_id)
-    with Interruption() as interruption:
+    with Interruption() as interruption, MachineLock(wait=True, notice=progress.note, interruption=interruption):
         return _carry_out(SwitchedRun(point, bundle, run_id, load, schedule, progress, interruption), progress)
 
 

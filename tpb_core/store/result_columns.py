@@ -99,7 +99,9 @@ RESULT_COLUMNS: tuple[ResultColumn, ...] = (
     _plain("e", "", "what ci_low and ci_high are: `within_run`, `between_runs` or `span`", "ci_kind"),
     _plain("e", "", "attribution method", "method"),
     _plain("r", "", "every gate passed and the run is complete; NULL before attribution", "valid"),
-    ResultColumn("reason", "", "why j_per_output_token is NULL", "coalesce(e.reason, p.output_tokens_reason)"),
+    ResultColumn(
+        "reason", "", "why j_per_output_token is NULL", "CASE WHEN e.joules IS NULL THEN e.reason ELSE p.output_tokens_reason END"
+    ),
     _plain("r", "", "simulated time: never compare with real runs unasked", "virtual"),
     _plain("r", "", "folder of the run", "bundle"),
 )

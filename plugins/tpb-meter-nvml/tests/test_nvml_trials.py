@@ -107,7 +107,8 @@ def test_the_truth_lies_in_the_stated_interval(bench: Any, sensor: str, phase_s:
 
 
 def edge_u_j(bench: Any) -> float:
-    """measurement.md 6.2: both edges known to one refresh T, u² = 2·(P·T)²/12; and each seen up to one poll late, interpolated between two.
+    """docs/explanation/measuring-power.md: both edges known to one refresh T, u² = 2·(P·T)²/12; and each seen up to one poll late,
+    interpolated between two.
 
     P is the power's spread within T where the counter is read faster than it refreshes, and the power itself where it is read slower.
     """
