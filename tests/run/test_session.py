@@ -166,3 +166,11 @@ def test_a_program_that_does_not_exist_is_bad_input(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="no such program"):
         observe(compose(["meter=estimate", f"out.dir={tmp_path}"]), Program(["no-such-program"]))
     assert list(tmp_path.glob("2*")) == []
+
+
+def test_output_texts_are_kept_only_when_asked_for(tmp_path: Path) -> None:
+    words = [*SIM, "load.requests=2", "load.batch_size=2", "run.idle_s=1", "run.warmup_rounds=0"]
+    assert not (run(tmp_path / "a", *words).bundle / "texts.parquet").exists()
+    kept = run(tmp_path / "b", *words, "run.keep_texts=true").bundle
+    assert [row["request"] for row in rows(kept, "texts")] == [0, 1]
+    assert all(row["text"] for row in rows(kept, "texts"))

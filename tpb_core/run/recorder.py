@@ -21,10 +21,11 @@ _TABLES = ("requests", "windows", "events", "prompts", "texts")
 class Recorder:
     """Rows of the session, flushed at least once a second. Keeps only what is under way, so memory does not grow with the run."""
 
-    def __init__(self, bundle: Path, clock: Clock, node: str) -> None:
+    def __init__(self, bundle: Path, clock: Clock, node: str, *, keep_texts: bool) -> None:
+        """`keep_texts`: output texts go into texts.parquet; they are somebody's data and stay out unless asked for."""
         self._clock, self._node = clock, node
         self._writers = {table: StreamWriter(bundle, table, "session") for table in _TABLES if table != "texts"}
-        self._bundle = bundle
+        self._bundle, self._keep_texts = bundle, keep_texts
         self._under_way: dict[int, dict[str, Any]] = {}
         self._open_windows: dict[str, int] = {}
 
@@ -74,7 +75,7 @@ class Recorder:
         self._write("requests", {**row, **told})
         if outcome.status != "ok":
             self.event(EventCode.REQUEST_FAILED, f"{outcome.status}: {outcome.error or ''}", request=outcome.request)
-        if outcome.text is not None:
+        if outcome.text is not None and self._keep_texts:
             if "texts" not in self._writers:
                 self._writers["texts"] = StreamWriter(self._bundle, "texts", "session")
             self._write("texts", {"request": outcome.request, "text": outcome.text})

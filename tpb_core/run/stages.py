@@ -42,7 +42,7 @@ class Stages(ABC):
         """Set when something has been measured that must not be thrown away."""
         self._progress, self._interruption, self._clock = progress, interruption, clock
         self._live = hold_live(bundle)
-        self._recorder = Recorder(bundle, clock, NODE)
+        self._recorder = Recorder(bundle, clock, NODE, keep_texts=point.run.keep_texts)
         self._manifest = RunManifest(bundle, run_id, study, point, clock)
         self._sampler: SamplerClient | None = None
 
