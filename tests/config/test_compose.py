@@ -198,3 +198,10 @@ def test_a_plugin_may_ship_a_group_of_its_own(install: object, tmp_path: Path) -
         point = acme_point(f"{sign}site=hall3")
         assert point.meters["acme"]["watts"] == 3.0
         assert point.choices["site"] == "hall3"
+
+
+def test_the_list_of_load_shapes_names_them_all() -> None:
+    from tpb_core.config.groups import LOAD_NAMES
+    from tpb_core.config.schema import LOADS
+
+    assert sorted(LOADS) == list(LOAD_NAMES)

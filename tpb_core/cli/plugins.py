@@ -31,7 +31,8 @@ def main(argv: list[str]) -> int:
 
 def print_list() -> None:
     """Every group with its plugins. Imports no plugin."""
-    for group, present in drivers.all_installed().items():
+    everything = drivers.all_installed()
+    for group, present in everything.items():
         noun = drivers.NOUNS[group]
         absent = sorted(known.KNOWN.get(group, {}).keys() - {plugin.name for plugin in present})
         if not present and not absent:
@@ -42,17 +43,21 @@ def print_list() -> None:
         print(text_table(rows, indent="  "))
         print()
     print("presets and load shapes")
-    print(text_table([(f"{group}=", ", ".join(names)) for group, names in _choices_without_plugins().items()], indent="  "))
+    print(
+        text_table(
+            [(f"{group}=", ", ".join(names)) for group, names in _choices_without_plugins(everything["tpb.conf"]).items()], indent="  "
+        )
+    )
 
 
-def _choices_without_plugins() -> dict[str, list[str]]:
-    """What can be chosen beside plugins, by group."""
-    from tpb_core.config.folders import extra_groups, presets
-    from tpb_core.config.groups import GROUPS
-    from tpb_core.config.schema import LOADS
+def _choices_without_plugins(packages: list[drivers.Plugin]) -> dict[str, list[str]]:
+    """What can be chosen beside plugins, by group; `packages` bring presets."""
+    from tpb_core.config.folders import presets_by_group
+    from tpb_core.config.groups import GROUPS, LOAD_NAMES
 
-    found = {group: presets(group) + (list(LOADS) if group == "load" else []) for group in (*GROUPS, *sorted(extra_groups()))}
-    return {group: sorted(names) for group, names in found.items() if names}
+    found = presets_by_group(packages)
+    found["load"] = sorted([*found.get("load", []), *LOAD_NAMES])
+    return {group: found[group] for group in (*GROUPS, *sorted(found.keys() - GROUPS.keys())) if group in found}
 
 
 def print_plugin(name: str) -> None:

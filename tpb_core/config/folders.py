@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
 
 from tpb_core import drivers
@@ -18,10 +19,10 @@ def core_folder() -> Path:
     return root / "conf" if root is not None and not packaged.is_dir() else packaged
 
 
-def plugin_folders() -> list[Path]:
-    """The folder of each package named in `tpb.conf`. Raises PluginFault naming the distribution of one that is not there."""
+def plugin_folders(packages: Sequence[drivers.Plugin] | None = None) -> list[Path]:
+    """The folder of each package named in `tpb.conf`, or of those given. Raises PluginFault naming the distribution of one that is gone."""
     folders = []
-    for plugin in drivers.installed("tpb.conf"):
+    for plugin in drivers.installed("tpb.conf") if packages is None else packages:
         top, *below = plugin.value.split(".")
         spec = importlib.util.find_spec(top)  # of the top alone: looking for a package inside it would import it
         found = [Path(place, *below) for place in (spec.submodule_search_locations or [] if spec is not None else [])]
@@ -61,6 +62,15 @@ def swept_by(experiment: str) -> dict[str, list[object]]:
         return {}
     section = OmegaConf.to_container(OmegaConf.load(path)).get(SWEEP) or {}  # type: ignore[union-attr]
     return {str(key): list(values) for key, values in section.items()}
+
+
+def presets_by_group(packages: Sequence[drivers.Plugin]) -> dict[str, list[str]]:
+    """Names of the YAML presets of every group that has any; `packages` are the plugins of the group `tpb.conf`."""
+    found: dict[str, set[str]] = {}
+    for folder in [core_folder(), *plugin_folders(packages)]:
+        for path in folder.glob("*/*.yaml"):
+            found.setdefault(path.parent.name, set()).add(path.stem)
+    return {group: sorted(names) for group, names in sorted(found.items())}
 
 
 def extra_groups() -> set[str]:

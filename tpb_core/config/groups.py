@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+LOAD_NAMES = ("closed", "constant", "gamma", "offline", "poisson", "ramp", "static", "trace")
+"""The load shapes, for commands that must not load their dataclasses."""
 AUTO = "auto"
 """The choice `meter=auto`: every installed meter."""
 
