@@ -31,20 +31,37 @@ class DatabaseLocked(TpbError):
     exit_code = EXIT_FAILED
 
 
+class DatabaseNotWritten(TpbError):
+    """The disk is full, or the file cannot be written for another reason; what was in it stays."""
+
+    exit_code = EXIT_FAILED
+
+
 @contextmanager
 def opened(database: Path, *, wait_s: float, read_only: bool) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection to the database, made with tables and views when it is opened for writing and not there yet.
 
-    Raises DatabaseLocked after `wait_s`, BadInput where the file is missing (to read), no database of tpb, or from a newer version.
+    Raises DatabaseLocked after `wait_s`, DatabaseNotWritten where the disk is full, BadInput where the file is missing (to read), no
+    database of tpb, or from a newer version.
     """
     if read_only and not database.exists():
         raise BadInput(f"there is no database at {database}", "Measure something (tpb), or make it from bundles: tpb ingest runs")
-    connection = _connect(database, wait_s, read_only)
+    import duckdb
+
     try:
-        _check_version(connection, database, make=not read_only)
-        yield connection
-    finally:
-        connection.close()
+        connection = _connect(database, wait_s, read_only)
+        try:
+            _check_version(connection, database, make=not read_only)
+            yield connection
+        finally:
+            connection.close()
+    except duckdb.Error as error:
+        if read_only:  # a question that DuckDB does not understand: the caller knows what was asked
+            raise
+        reason = str(error).splitlines()[0]
+        raise DatabaseNotWritten(
+            f"{database} cannot be written: {reason}", "Free some space; the bundles are kept: tpb ingest runs"
+        ) from error
 
 
 def _connect(database: Path, wait_s: float, read_only: bool) -> duckdb.DuckDBPyConnection:

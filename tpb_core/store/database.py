@@ -10,7 +10,7 @@ from pathlib import Path
 from tpb_core.api.codes import EventCode
 from tpb_core.api.errors import BadInput, TpbError
 from tpb_core.store.bundle import Bundle
-from tpb_core.store.connection import DatabaseLocked, opened, put, refresh_parquet_views
+from tpb_core.store.connection import DatabaseLocked, DatabaseNotWritten, opened, put, refresh_parquet_views
 from tpb_core.store.database_rows import Rows, rows_of, study_rows_of
 from tpb_core.store.finish import finish_bundle
 from tpb_core.store.live import is_live
@@ -52,7 +52,7 @@ def ingest(bundles: Iterable[Path], database: Path, *, studies: Iterable[Path] =
         if content:
             try:
                 _put_runs(database, content, wait_s)
-            except DatabaseLocked:
+            except (DatabaseLocked, DatabaseNotWritten):
                 _leave_markers([folder for folder in folders if folder not in report.ingested])
                 raise
             opened_once = True
