@@ -25,7 +25,8 @@ def tests(session: nox.Session) -> None:
     """Types, and everything that needs no engine environment of its own: the core, all plugins on their doubles, llama.cpp for real."""
     session.install("-r", "requirements-dev.txt")
     session.run("mypy", "tpb_core")
-    session.run("pytest", "-q", "--durations=15", *session.posargs)
+    # Real processes, servers and clocks on a shared machine: what fails is tried once more, and the summary names it.
+    session.run("pytest", "-q", "-rfER", "--reruns=1", "--durations=15", *session.posargs)
 
 
 @nox.session
