@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    # Started in the background (`... &`, nohup): every process that a test starts would ignore Ctrl-C as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 THIRD_PARTY = Path(__file__).parent / "third_party"
 
