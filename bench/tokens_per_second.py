@@ -25,9 +25,9 @@ _MINIMAL = """
 import json, sys, time
 sys.path.insert(0, {bench!r})
 from llamacpp_minimal import MinimalLoop
-from tpb_engine_llamacpp.model_file import default_model
+from tpb_engine_llamacpp.model_file import packaged_model
 job = json.load(open({job!r}))
-loop = MinimalLoop(default_model(), batch=job["batch"], threads=job["threads"], context_tokens=job["context_tokens"])
+loop = MinimalLoop(packaged_model(), batch=job["batch"], threads=job["threads"], context_tokens=job["context_tokens"])
 batches = [job["prompts"][i : i + job["batch"]] for i in range(0, len(job["prompts"]), job["batch"])]
 loop.generate(batches[0], job["tokens"])
 begin = time.monotonic()
