@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from tpb_core.api.channel import LEDGER_KINDS
 from tpb_core.store.manifest import read_manifest
-from tpb_core.store.results import results_of
+from tpb_core.store.results import views_of
 
 Row = dict[str, Any]
 
@@ -32,12 +32,14 @@ class RunFacts:
     @classmethod
     def read(cls, bundle: Path) -> RunFacts:
         """Read a finished bundle. Raises `BadBundle`."""
+        views = views_of(bundle, ["results", "phases", "energy_balance"])
+        results, phases, balances = ([row for row in rows if row["window"] == "measure"] for rows in views.values())
         return cls(
             bundle,
             read_manifest(bundle),
-            [row for row in results_of(bundle) if row["window"] == "measure"],
-            [row for row in results_of(bundle, "phases") if row["window"] == "measure"],
-            [row for row in results_of(bundle, "energy_balance") if row["window"] == "measure"],
+            results,
+            phases,
+            balances,
             _rows(bundle, "validity"),
             _rows(bundle, "events"),
             [row for row in _rows(bundle, "requests") if row["role"] != "warmup"],

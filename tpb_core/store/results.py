@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,11 @@ from tpb_core.store.database_rows import rows_of
 
 def results_of(bundle: Path, view: str = "results") -> list[dict[str, Any]]:
     """Rows of a view (`results`, `phases`, `energy_balance`) for one finished bundle. Raises BadBundle."""
+    return views_of(bundle, [view])[view]
+
+
+def views_of(bundle: Path, views: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of several views for one finished bundle, which is opened and checked once. Raises BadBundle."""
     import duckdb
 
     rows = rows_of(Bundle.open(bundle))
@@ -19,7 +25,6 @@ def results_of(bundle: Path, view: str = "results") -> list[dict[str, Any]]:
     try:
         make_schema(connection)
         put(connection, "run_id", rows["runs"]["run_id"].to_pylist(), [rows])
-        found: list[dict[str, Any]] = connection.sql(f'SELECT * FROM "{view}"').to_arrow_table().to_pylist()
-        return found
+        return {view: connection.sql(f'SELECT * FROM "{view}"').to_arrow_table().to_pylist() for view in views}
     finally:
         connection.close()
