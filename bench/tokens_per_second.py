@@ -2,10 +2,12 @@
 
     python bench/tokens_per_second.py [--pairs 15]
 
-Each pair measures both, in an order that alternates, each in processes of its own, with the same prompts, batch, threads and tokens.
-tpb runs as users run it: session, sampler at 10 Hz with the estimate meter, engine worker. Both clocks start at the first prefill of
-the first batch and stop at the last token, after one batch of warm-up. Prints the ratio of the tokens/s, pair by pair, and the lower
-end of the 95 % t-interval of its mean.
+Each pair runs both at once in slices: for one second tpb and all its processes run and the minimal loop is stopped (SIGSTOP), for the
+next second the other way round, so that both meet the same machine: a shared one changes its speed by a tenth within a minute. A
+program's rate is its output tokens over the time in which it was not stopped: for tpb the window `measure` of the bundle of a whole run
+(session, sampler at 10 Hz with the estimate meter, engine worker; from the first prefill to the last token), for the minimal loop the
+batches that lie within that window. Same prompt lengths, batch, threads and output lengths; one batch of warm-up. Prints the ratio of the
+tokens/s, pair by pair, and of their geometric mean the one-sided lower 95 % bound, by Student's t on the logarithms.
 """
 
 from __future__ import annotations
@@ -14,13 +16,17 @@ import argparse
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
 
-BATCH, BATCHES, TOKENS, PROMPT_TOKENS = 4, 4, 64, 128
+BATCH, BATCHES, TOKENS, PROMPT_TOKENS, SLICE_S = 4, 6, 64, 128, 1.0
 _MINIMAL = """
 import json, sys, time
 sys.path.insert(0, {bench!r})
@@ -28,43 +34,97 @@ from llamacpp_minimal import MinimalLoop
 from tpb_engine_llamacpp.model_file import packaged_model
 job = json.load(open({job!r}))
 loop = MinimalLoop(packaged_model(), batch=job["batch"], threads=job["threads"], context_tokens=job["context_tokens"])
-batches = [job["prompts"][i : i + job["batch"]] for i in range(0, len(job["prompts"]), job["batch"])]
-loop.generate(batches[0], job["tokens"])
-begin = time.monotonic()
-for batch in batches:
-    loop.generate(batch, job["tokens"])
-print(len(job["prompts"]) * job["tokens"] / (time.monotonic() - begin))
+loop.generate(job["prompts"], job["tokens"])
+print(flush=True)
+while True:
+    begin = time.monotonic()
+    loop.generate(job["prompts"], job["tokens"])
+    print(begin, time.monotonic(), flush=True)
 """
 
 
-def through_tpb(folder: Path, threads: int) -> float:
-    """Output tokens/s of the window `measure` of a whole `tpb` run."""
+def tpb_command(folder: Path, threads: int) -> list[str]:
+    """A whole run as a user types it."""
     words = [
         "+engine=llamacpp", "+meter=estimate", "load=static", f"load.batch_size={BATCH}", f"load.requests={BATCH * BATCHES}",
         "prompts=synthetic", f"prompts.input_tokens={PROMPT_TOKENS}", f"sampling.max_output_tokens={TOKENS}", "run.idle_s=0",
         "run.warmup_rounds=1", f"engine.threads={threads}", f"out.dir={folder}",
     ]  # fmt: skip
-    subprocess.run([sys.executable, "-m", "tpb_core.cli.main", *words], check=True, capture_output=True)
-    from tpb_core.store.results import results_of
-
-    bundle = max(folder.glob("2*"))
-    row = next(row for row in results_of(bundle) if row["window"] == "measure" and row["scope"] == "total")
-    return float(row["output_tokens_per_s"])
+    return [sys.executable, "-m", "tpb_core.cli.main", *words]
 
 
-def without_tpb(folder: Path, threads: int) -> float:
-    """Output tokens/s of the minimal loop on prompts of the same lengths."""
+def minimal_command(folder: Path, threads: int) -> list[str]:
+    """The minimal loop, which prints the beginning and the end of each batch until it is killed."""
     job = {
         "batch": BATCH,
         "threads": threads,
         "tokens": TOKENS,
         "context_tokens": BATCH * (PROMPT_TOKENS + TOKENS + 64),
-        "prompts": [[(7 * r + 13 * t) % 40000 + 100 for t in range(PROMPT_TOKENS)] for r in range(BATCH * BATCHES)],
+        "prompts": [[(7 * r + 13 * t) % 40000 + 100 for t in range(PROMPT_TOKENS)] for r in range(BATCH)],
     }
     path = folder / "job.json"
     path.write_text(json.dumps(job))
-    code = _MINIMAL.format(bench=str(Path(__file__).parent), job=str(path))
-    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+    return [sys.executable, "-c", _MINIMAL.format(bench=str(Path(__file__).parent), job=str(path))]
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that it started, by Linux's own list."""
+    children = [child for thread in Path(f"/proc/{pid}/task").glob("*/children") for child in thread.read_text().split()]
+    return [pid, *(descendant for child in children for descendant in family(int(child)))]
+
+
+def signal_all(pid: int, number: signal.Signals) -> None:
+    """Stop or continue a process and all that it started, but for what has just ended."""
+    with suppress(OSError):
+        for member in family(pid):
+            os.kill(member, number)
+
+
+def within(begin_s: float, end_s: float, stretches: list[tuple[float, float]]) -> float:
+    """Seconds of [begin, end] that lie within the stretches."""
+    return sum(max(0.0, min(end_s, b) - max(begin_s, a)) for a, b in stretches)
+
+
+def rates_of_a_pair(folder: Path, threads: int) -> tuple[float, float]:
+    """Output tokens/s of tpb and of the minimal loop, each over the time in which it was not stopped."""
+    import pyarrow.parquet as pq
+
+    log = folder / "minimal.txt"
+    with log.open("w") as written:
+        minimal = subprocess.Popen(minimal_command(folder, threads), stdout=written)
+    while not log.stat().st_size:
+        if minimal.poll() is not None:
+            raise SystemExit("The minimal loop ended before its first batch.")
+        time.sleep(0.05)
+    minimal.send_signal(signal.SIGSTOP)
+    turns: list[tuple[float, float]] = []
+    begin = time.monotonic()
+    tpb = subprocess.Popen(tpb_command(folder, threads), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        assert tpb.stderr is not None
+        while "measuring" not in (line := tpb.stderr.readline()):
+            if not line:
+                raise SystemExit("tpb ended before it measured.")
+        while tpb.poll() is None:
+            time.sleep(SLICE_S)
+            signal_all(tpb.pid, signal.SIGSTOP)
+            turns.append((begin, time.monotonic()))
+            minimal.send_signal(signal.SIGCONT)
+            time.sleep(SLICE_S)
+            minimal.send_signal(signal.SIGSTOP)
+            begin = time.monotonic()
+            signal_all(tpb.pid, signal.SIGCONT)
+    finally:
+        signal_all(tpb.pid, signal.SIGCONT)
+        minimal.kill()
+        minimal.wait()
+    turns.append((begin, time.monotonic()))
+    windows = pq.read_table(max(folder.glob("2*")) / "windows.parquet").to_pylist()
+    t0_s, t1_s = next((row["t0_ns"] / 1e9, row["t1_ns"] / 1e9) for row in windows if row["window"] == "measure")
+    pauses = [(end, begin) for (_, end), (begin, _) in pairwise(turns)]
+    batches = [tuple(map(float, line.split())) for line in log.read_text().splitlines()[1:] if len(line.split()) == 2]
+    ran_s = [within(begin, end, pauses) for begin, end in batches if t0_s <= begin and end <= t1_s]
+    return BATCH * BATCHES * TOKENS / within(t0_s, t1_s, turns), BATCH * TOKENS * len(ran_s) / sum(ran_s)
 
 
 def main() -> int:
@@ -72,21 +132,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=15)
     pairs = parser.parse_args().pairs
-    threads = os.cpu_count() or 1
-    ratios = []
-    with tempfile.TemporaryDirectory() as name:
-        for pair in range(pairs):
-            first, second = (through_tpb, without_tpb) if pair % 2 else (without_tpb, through_tpb)
-            rates = {run: run(Path(name), threads) for run in (first, second)}
-            ratios.append(rates[through_tpb] / rates[without_tpb])
-            print(
-                f"pair {pair + 1:2}: tpb {rates[through_tpb]:7.1f}  minimal {rates[without_tpb]:7.1f} tokens/s  ratio {ratios[-1]:.3f}",
-                flush=True,
-            )
+    logarithms = []
+    for pair in range(pairs):
+        with tempfile.TemporaryDirectory() as name:
+            through_tpb, without = rates_of_a_pair(Path(name), os.cpu_count() or 1)
+        logarithms.append(math.log(through_tpb / without))
+        ratio = through_tpb / without
+        print(f"pair {pair + 1:2}: tpb {through_tpb:7.1f}  minimal {without:7.1f} tokens/s  ratio {ratio:.3f}", flush=True)
     from scipy import stats
 
-    half = stats.t.ppf(0.975, pairs - 1) * stdev(ratios) / math.sqrt(pairs)
-    print(f"mean ratio {mean(ratios):.3f}, 95 % interval {mean(ratios) - half:.3f} to {mean(ratios) + half:.3f} over {pairs} pairs")
+    below = stats.t.ppf(0.95, pairs - 1) * stdev(logarithms) / math.sqrt(pairs)
+    print(f"ratio {math.exp(mean(logarithms)):.3f}, lower 95 % bound {math.exp(mean(logarithms) - below):.3f} over {pairs} pairs")
     return 0
 
 

@@ -18,8 +18,9 @@ from tpb_core.report.pareto.configurations import Field, field_of, remarks
 from tpb_core.report.pareto.front import Place, places
 from tpb_core.report.recommendation.goodput import goodput_of
 from tpb_core.report.recommendation.recommendation import recommend
-from tpb_core.report.recommendation.slo import Target, read_targets
+from tpb_core.report.recommendation.slo import read_targets
 from tpb_core.store.database import ingest
+from tpb_core.store.targets import Target
 
 OK, SLOW = (100.0, 10.0, 51), (900.0, 10.0, 51)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -26,8 +27,8 @@ def play(shape: LoadShape, service_ns: list[int]) -> list[tuple[int, int, int]]:
                 heapq.heappush(under_way, (now + service_ns[request], request))
         next_due = shape.next_due_ns()
         if under_way and (next_due is None or under_way[0][0] <= next_due):
-            now, _ = heapq.heappop(under_way)
-            shape.finished(now)
+            now, request = heapq.heappop(under_way)
+            shape.finished(now, request)
         else:
             assert next_due is not None, "the shape waits for nothing"
             now = max(now, next_due)
@@ -69,6 +70,27 @@ def test_a_user_who_thinks_is_due_after_the_pause_not_after_the_client_is_free()
     assert rows == [(0, 0, 100), (1100, 1100, 1200), (2200, 2200, 2300)]
 
 
+def test_a_user_sends_the_turns_of_a_conversation_one_after_the_other() -> None:
+    """Two users; conversation A has the turns 0, 2 and 4, the requests 1, 3 and 5 stand alone. Each takes 10 ns, B's user is free first."""
+    shape = ClosedShape(6, 2)
+    shape.use_conversations([[0, 2, 4], [1], [3], [5]])
+    rows = play(shape, [10, 4, 10, 4, 10, 4])
+    assert [(sent, ended) for sent, _, ended in rows] == [(0, 10), (0, 4), (10, 20), (4, 8), (20, 30), (8, 12)]
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=12), st.integers(1, 6), st.integers(0, 5))
+def test_no_turn_is_sent_before_the_answer_to_the_one_before_it(lengths: list[int], users: int, think_ns: int) -> None:
+    ends = [sum(lengths[: place + 1]) for place in range(len(lengths))]
+    conversations = [list(range(end - length, end)) for end, length in zip(ends, lengths, strict=True)]
+    shape = ClosedShape(ends[-1], users, think_time_s=think_ns * 1e-9)
+    shape.use_conversations(conversations)
+    rows = play(shape, [7 + 3 * (position % 4) for position in range(ends[-1])])
+    assert len(rows) == ends[-1]
+    for turns in conversations:
+        for before, after in pairwise(turns):
+            assert rows[after][0] >= rows[before][2] + think_ns
+
+
 def test_offline_sends_everything_at_once() -> None:
     shape = make_shape(OfflineLoad(requests=5, max_concurrency=2))
     assert {sent for sent, _, _ in play(shape, [5, 4, 3, 2, 1])} == {0}
@@ -81,8 +103,8 @@ def test_a_stopped_shape_sends_nothing_more_and_ends_with_what_is_under_way() ->
     assert [list(send.requests) for send in shape.due(0)] == [[0, 1]]
     shape.stop()
     assert not shape.done
-    shape.finished(5)
-    shape.finished(6)
+    shape.finished(5, 0)
+    shape.finished(6, 1)
     assert shape.done
     assert shape.due(7) == []
 

@@ -81,13 +81,13 @@ def test_steady_state_begins_when_the_concurrency_of_the_second_half_is_reached(
     """One request a second, each takes 3.5 s: 3 or 4 are under way from the fourth one on."""
     shape = make_shape(ConstantLoad(rate=1, requests=20))
     shape.begin(0)
-    ends: list[int] = []
+    ends: list[tuple[int, int]] = []
     for half_second in range(60):
         now = half_second * S // 2
-        for end in [end for end in ends if end <= now]:
-            ends.remove(end)
-            shape.finished(end)
-        ends += [now + 7 * S // 2 for _ in shape.due(now)]
+        for end, position in [ended for ended in ends if ended[0] <= now]:
+            ends.remove((end, position))
+            shape.finished(end, position)
+        ends += [(now + 7 * S // 2, send.requests[0]) for send in shape.due(now)]
     steady = shape.steady()
     assert steady is not None
     assert 2 * S <= steady[0] <= 4 * S

@@ -56,6 +56,38 @@ def test_failed_requests_give_tokens_but_no_latencies(make_bundle: Make) -> None
     assert row["mean_input_tokens"] == 4.0
 
 
+def test_good_requests_by_hand(make_bundle: Make) -> None:
+    """Request 0 and 1: TTFT 110 ms, TPOT 100 ms, whole latency 310 ms each; a third one that was due in the window never ended."""
+
+    def with_targets(**slo: float) -> Callable[[Any, Tables], None]:
+        def change(manifest: Any, tables: Tables) -> None:
+            manifest["config"] = {"slo": {"ttft_ms": None, "tpot_ms": None, "e2e_ms": None, "percentile": 60.0, **slo}}
+            lost = {**tables["requests"][0], "request": 2, "request_id": "r2", "status": "error", "finished_ns": None,
+                    "first_token_ns": None, "output_tokens": None, "token_ns": None, "due_ns": 1050 * MS}  # fmt: skip
+            tables["requests"].append(lost)
+
+        return change
+
+    row = _measure(make_bundle(with_targets(ttft_ms=110.0, tpot_ms=100.0), "kept"))
+    assert (row["slo"], row["judged_requests"], row["good_requests"], row["slo_met"]) == ("ttft_p60=110ms,tpot_p60=100ms", 3, 2, True)
+    row = _measure(make_bundle(with_targets(ttft_ms=110.0, e2e_ms=300.0), "late"))
+    assert (row["judged_requests"], row["good_requests"], row["slo_met"]) == (3, 0, False)
+    row = _measure(make_bundle(with_targets(ttft_ms=110.0, percentile=95.0), "strict"))
+    assert (row["good_requests"], row["slo_met"]) == (2, False), "2 of 3 are less than 95 %"
+    row = _measure(make_bundle(None, "without"))
+    assert (row["slo"], row["judged_requests"], row["good_requests"], row["slo_met"]) == (None, None, None, None)
+
+
+def test_goodput_without_stamps_is_null_with_a_reason(make_bundle: Make) -> None:
+    def blind(manifest: Any, tables: Tables) -> None:
+        manifest["config"] = {"slo": {"ttft_ms": 200.0, "percentile": 95.0}}
+        for request in tables["requests"]:
+            request.update(token_ns=None, first_token_ns=None)
+
+    row = _measure(make_bundle(blind))
+    assert (row["good_requests"], row["good_requests_reason"]) == (None, "no_token_stamps")
+
+
 def test_without_stamps_a_whole_request_counts_and_a_straddling_one_is_null(make_bundle: Make) -> None:
     def blind(_: Any, tables: Tables) -> None:
         for request in tables["requests"]:

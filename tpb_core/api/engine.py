@@ -43,6 +43,8 @@ class Capabilities:
     tokenizer: bool = False
     token_input: bool = False
     """Takes `Request.input_ids`."""
+    served: bool = False
+    """The model runs in other processes, or on another host; the worker only talks to them, and its CPU time is the load client's."""
     virtual_time: bool = False
     """A simulated engine: runs on a virtual clock inside the session process."""
     sampling: frozenset[str] = frozenset()

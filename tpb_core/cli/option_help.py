@@ -11,7 +11,7 @@ from tpb_core.config.chosen import choose, choose_engine, choose_load
 from tpb_core.config.folders import preset_file, presets
 from tpb_core.config.groups import AUTO, GROUPS
 from tpb_core.config.options import OptionRow, option_table
-from tpb_core.config.schema import OutOptions, RunOptions, SamplingOptions
+from tpb_core.config.schema import OutOptions, RunOptions, SamplingOptions, SloOptions
 from tpb_core.config.words import read_word
 
 _HEADER = ("option", "type", "default", "unit", "help")
@@ -26,6 +26,7 @@ def print_option_help(words: Sequence[str]) -> None:
             _print_choice(word.key, name, python)
     print_table("run", "Options of every run", RunOptions)
     print_table("sampling", "How output tokens are chosen", SamplingOptions)
+    print_table("slo", "When a request is good", SloOptions)
     print_table("out", "Where results go", OutOptions)
 
 

@@ -16,6 +16,9 @@ from tpb_core.config.schema import OutOptions, Point, RunOptions, SamplingOption
 UNHASHED_RUN_OPTIONS = ("repeats", "order", "rerun", "until_ci", "max_repeats", "until_saturated")
 """Options of the plan: they say how often and in which order a point is measured, not what is measured."""
 
+UNHASHED_SECTIONS = ("out", "slo")
+"""Where results go and how they are judged."""
+
 
 def compose(words: Sequence[str]) -> Point:
     """The point that these overrides describe; no words: the default run.
@@ -62,8 +65,8 @@ def compose(words: Sequence[str]) -> Point:
 
 
 def point_hash(config: Mapping[str, Any]) -> str:
-    """Twelve hex digits of the configuration without output folder and plan. Equal for equal measurements on any machine."""
-    kept = {key: value for key, value in config.items() if key != "out"}
+    """Twelve hex digits of the configuration without output folder, targets and plan. Equal for equal measurements on any machine."""
+    kept = {key: value for key, value in config.items() if key not in UNHASHED_SECTIONS}
     kept["run"] = {key: value for key, value in config["run"].items() if key not in UNHASHED_RUN_OPTIONS}
     text = json.dumps(kept, sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

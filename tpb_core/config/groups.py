@@ -31,5 +31,5 @@ GROUPS = {
 }
 """The groups in the defaults list of conf/tpb.yaml. Presets may bring further ones."""
 
-CORE_SECTIONS = ("run", "sampling", "out")
+CORE_SECTIONS = ("run", "sampling", "slo", "out")
 """Options of the core that are not chosen by name."""

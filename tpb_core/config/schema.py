@@ -1,4 +1,4 @@
-"""The options that belong to the core: run, sampling, load shapes, targets, output. Plain dataclasses, one noun each."""
+"""The options that belong to the core: run, sampling, load shapes, latency targets, output. Plain dataclasses, one noun each."""
 
 from __future__ import annotations
 
@@ -42,6 +42,9 @@ class RunOptions:
     max_repeats: int = option(20, help="most repeats of a point under run.until_ci")
     until_saturated: str | None = option(
         None, help="end the study at the point that raises the throughput over the one before by less than this share, for example 5%"
+    )
+    client_cores: str | None = option(
+        None, help="cores for the load client and the sampler, for example 0-1; the engine keeps all cores (default: nothing is pinned)"
     )
     power_limit_w: float | None = option(None, help="power limit of every GPU of the run, set for the run and put back after it", unit="W")
     lock_clock_mhz: int | None = option(None, help="compute clock of every GPU of the run, locked for the run", unit="MHz")
@@ -157,6 +160,18 @@ LOADS: dict[str, type[LoadConfig]] = {
     "ramp": RampLoad,
     "trace": TraceLoad,
 }
+
+
+@dataclass
+class SloOptions:
+    """Latency targets of a request. One that ended well and kept to all of them is good. They judge a run; they do not change it."""
+
+    ttft_ms: float | None = option(None, help="longest good time to first token, from when the request was due", unit="ms", minimum=1e-6)
+    tpot_ms: float | None = option(
+        None, help="longest good time per output token after the first, mean of a request", unit="ms", minimum=1e-6
+    )
+    e2e_ms: float | None = option(None, help="longest good time from due to finished", unit="ms", minimum=1e-6)
+    percentile: float = option(95.0, help="the run meets a target when this share of its requests does", unit="%", minimum=1e-6)
 
 
 @dataclass

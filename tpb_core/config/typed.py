@@ -14,10 +14,10 @@ from tpb_core.config.chosen import Chosen, schema_of
 from tpb_core.config.groups import CORE_SECTIONS, GROUPS
 from tpb_core.config.options import OptionRow, option_table
 from tpb_core.config.origin import Origin
-from tpb_core.config.schema import OutOptions, RunOptions, SamplingOptions
+from tpb_core.config.schema import OutOptions, RunOptions, SamplingOptions, SloOptions
 from tpb_core.drivers import near_misses
 
-CORE_CLASSES: dict[str, type] = {"run": RunOptions, "sampling": SamplingOptions, "out": OutOptions}
+CORE_CLASSES: dict[str, type] = {"run": RunOptions, "sampling": SamplingOptions, "slo": SloOptions, "out": OutOptions}
 
 
 def typed(composed: Mapping[str, Any], chosen: Sequence[Chosen], origin: Origin) -> dict[str, Any]:

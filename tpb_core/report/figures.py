@@ -38,6 +38,8 @@ def performance_figures(facts: RunFacts) -> Iterator[Figure]:
         return
     if total["output_tokens_per_s"] is not None:
         yield Figure("throughput", significant(total["output_tokens_per_s"], 3), "tokens/s", method="output tokens over the window")
+    if total["slo"] is not None:
+        yield from _goodput(total)
     cpu_s = total["cpu_s_per_output_token"]
     if cpu_s is not None:
         yield Figure("CPU time per output token", significant(cpu_s * 1e3, 3), "ms", scope="process", method="CPU clock of the engine")
@@ -55,6 +57,8 @@ def energy_figures(facts: RunFacts) -> Iterator[Figure]:
     if not facts.observed or total["output_tokens"]:
         yield _with_ci("J per output token", "J", total, "j_per_output_token", "ci_low", "ci_high")
         yield _with_ci("J per request", "J", total, "j_per_request", "j_per_request_ci_low", "j_per_request_ci_high")
+    if total["good_requests"]:
+        yield _with_ci("J per good request", "J", total, "j_per_good_request", "j_per_good_request_ci_low", "j_per_good_request_ci_high")
     whole = facts.balance or {"ci_low_j": None, "ci_high_j": None}
     yield _with_ci("energy", "J", {**total, "_low": whole["ci_low_j"], "_high": whole["ci_high_j"]}, "joules", "_low", "_high")
     if facts.observed:
@@ -68,6 +72,26 @@ def energy_figures(facts: RunFacts) -> Iterator[Figure]:
     for row in facts.results:
         if row["scope"] != "total" and len(facts.results) > 2:
             yield _with_ci(f"J per output token, {row['scope']}", "J", row, "j_per_output_token", "ci_low", "ci_high")
+    for row in facts.results:
+        if row["client_j"] is not None and row["evidence"] != "estimated":
+            yield _client_share(row)
+
+
+def _client_share(row: Row) -> Figure:
+    method = f"apportioned by CPU time: {significant(row['client_cpu_s'], 3)} of {significant(row['host_cpu_s'], 3)} s; included above"
+    return Figure(
+        f"load client, {row['scope']}", significant(row["client_j"], 2), "J", MISSING, row["scope"], row["evidence"] or "", method
+    )
+
+
+def _goodput(total: Row) -> Iterator[Figure]:
+    good, judged, targets = total["good_requests"], total["judged_requests"], total["slo"].replace(",", ", ")
+    if good is None:
+        yield Figure("good requests", MISSING, method=f"not judged: {total['good_requests_reason']}")
+        return
+    verdict = "met" if total["slo_met"] else "missed"
+    yield Figure("good requests", f"{good} of {judged}", method=f"{verdict}: {targets}")
+    yield Figure("goodput", significant(total["good_requests_per_s"], 3), "requests/s", method="good requests over the window")
 
 
 def _figure(title: str, unit: str, row: Row, value: float | None, digits: int) -> Figure:

@@ -43,10 +43,12 @@ class Driver:
         begin_ns = self.clock.now_ns()
         shape.begin(begin_ns)
         self._timed_out: set[int] = set()
+        self._positions: dict[int, int] = {}
         shown_ns = looked_ns = begin_ns
         while not shape.done:
             for send in shape.due(self.clock.now_ns()):
                 requests = [request_at(position) for position in send.requests]
+                self._positions |= zip((request.request for request in requests), send.requests, strict=True)
                 submitted_ns = self.clock.now_ns()
                 for request in requests:
                     self.recorder.submitted(request, role, send.due_ns, submitted_ns)
@@ -77,7 +79,8 @@ class Driver:
                     outcome.status, outcome.error = "timeout", f"not finished within {self.request_timeout_ns / NS_PER_S:g} s"
                 self.recorder.ended(outcome)
                 if shape is not None:
-                    shape.finished(outcome.finished_ns if outcome.finished_ns is not None else self.clock.now_ns())
+                    ended_ns = outcome.finished_ns if outcome.finished_ns is not None else self.clock.now_ns()
+                    shape.finished(ended_ns, self._positions.pop(outcome.request))
             case "event":
                 self.recorder.event(message["code"], message["message"], request=message["request"], t_ns=message["t_ns"], source="engine")
             case "window":

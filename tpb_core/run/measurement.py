@@ -15,6 +15,7 @@ from tpb_core.run.drive import Driver
 from tpb_core.run.engine_client import EngineClient
 from tpb_core.run.engine_shelf import EngineShelf
 from tpb_core.run.load import LoadShape, make_shape
+from tpb_core.run.load_client import ClientCores, busy_cpu_s
 from tpb_core.run.progress import Progress
 from tpb_core.run.request_plan import RequestPlan, check_capabilities, plan_requests
 from tpb_core.run.sampler_client import SamplerClient
@@ -33,11 +34,13 @@ class Measurement(Stages):
         self._shape: LoadShape = make_shape(point.load, point.run.seed)
         self._engine: EngineClient | None = None
         self._context: dict[str, Any] = {}
+        self._cores = ClientCores(point.run.client_cores)
 
     def run(self) -> None:
         """All stages. Raises what went wrong; `end` must be called afterwards in any case."""
         self._manifest.write()
         self._recorder.event(EventCode.RUN_STARTED, self.run_id, level="info")
+        self._cores.pin_session()
         sampler = self._start_meters()
         if self.point.run.gate_s > 0:
             self._wait_for_gate(sampler)
@@ -74,6 +77,7 @@ class Measurement(Stages):
         }
         engine, loaded = self._shelf.take(self.point, self.bundle, self._clock, self._context)
         self._engine = engine
+        self._cores.pin_worker(engine.transport.pid, is_client=False)
         pids = [engine.transport.pid] if engine.transport.pid is not None else []
         sampler.guard(pids)
         sampler.engine_started(pids)
@@ -84,6 +88,7 @@ class Measurement(Stages):
             with self._stage("load"):
                 description = engine.open(float(self.point.engine.get("start_timeout_s", 900.0)), self._clock.now_ns())
             as_batch = self._check_capabilities(engine)  # what a server can do is known when it is there
+        self._cores.pin_worker(engine.transport.pid, is_client=engine.capabilities.served)
         self._manifest.engine_loaded(description)
         for key, asked, got in self._manifest.options_that_differ():
             self._recorder.event(EventCode.OPTIONS_DIFFER, f"engine.{key}: asked {asked!r}, effective {got!r}", source="engine")
@@ -112,6 +117,7 @@ class Measurement(Stages):
         if self.point.run.max_duration_s is not None:
             driver.max_duration_ns = round(self.point.run.max_duration_s * NS_PER_S)
         self._shape.use_arrivals([prompt.arrival_s for prompt in plan.prompts])
+        self._shape.use_conversations(plan.conversations(self._shape.total))
         before = self._costs()
         self.measuring = True
         self._enter("measure")
@@ -124,11 +130,12 @@ class Measurement(Stages):
         self._leave("measure", end_ns)
         if end_ns < last_ns:
             self._recorder.window("drain", end_ns, last_ns, note="from the end of the schedule to the last answer")
-        self._manifest.measured(before, self._costs())
+        self._manifest.measured(before, self._costs(), worker_is_client=driver.engine.capabilities.served)
         if steady := self._shape.steady():
             self._recorder.window("steady", *steady, note="concurrency at its target")
 
     def _close_subject(self, error: TpbError | None) -> dict[str, Any] | None:
+        self._cores.free_session()
         if self._engine is None:
             return None
         last_words: dict[str, Any] | None = self._shelf.give_back(
@@ -142,7 +149,12 @@ class Measurement(Stages):
         flushed = self._engine.flush()
         if flushed["steps_serialised"]:
             self.note_event(EventCode.STEPS_SERIALISED, f"{flushed['steps_serialised']} steps", level="info")
-        return {"session_cpu_s": time.process_time(), "worker_cpu_s": flushed["cpu_s"], "sampler": self._sampler.overhead()}
+        return {
+            "session_cpu_s": time.process_time(),
+            "worker_cpu_s": flushed["cpu_s"],
+            "sampler": self._sampler.overhead(),
+            "host_cpu_s": None if self._clock.virtual else busy_cpu_s(),
+        }
 
 
 def check_load(point: Point) -> None:
@@ -150,3 +162,4 @@ def check_load(point: Point) -> None:
     if point.run.repeats < 1:
         raise BadInput(f"run.repeats={point.run.repeats}: at least 1 is needed")
     make_shape(point.load, point.run.seed)
+    ClientCores(point.run.client_cores)

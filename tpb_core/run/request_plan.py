@@ -44,6 +44,20 @@ class RequestPlan:
             turn=prompt.turn,
         )
 
+    def conversations(self, count: int) -> list[list[int]]:
+        """The positions of the first `count` requests, those of a conversation together in the order of its turns.
+
+        A prompt without a conversation is one of its own; prompts that begin again begin their conversations again.
+        """
+        found: dict[tuple[int, str], list[int]] = {}
+        for position in range(count):
+            cycle, place = divmod(position, len(self.prompts))
+            prompt = self.prompts[place]
+            own = prompt.conversation_id if prompt.conversation_id is not None else f"\0{place}"
+            found.setdefault((cycle, own), []).append(position)
+        turn = [prompt.turn if prompt.turn is not None else place for place, prompt in enumerate(self.prompts)]
+        return [sorted(positions, key=lambda position: turn[position % len(turn)]) for positions in found.values()]
+
 
 def plan_requests(
     options: dict[str, Any], sampling: SamplingOptions, count: int, seed: int, engine: EngineClient, run_id: str

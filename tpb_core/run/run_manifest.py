@@ -113,8 +113,8 @@ class RunManifest:
         self.document["load"]["distinct_prompts"] = len(plan.prompts)
         self.document["load"]["notes"] = plan.notes
 
-    def measured(self, before: dict[str, Any], after: dict[str, Any]) -> None:
-        """What our own processes cost between the edges of `measure`."""
+    def measured(self, before: dict[str, Any], after: dict[str, Any], *, worker_is_client: bool) -> None:
+        """What our own processes cost between the edges of `measure`, and how long the whole machine worked."""
         sampler_before, sampler_after = before["sampler"], after["sampler"]
         self.document["overhead"] = {
             "session": {"measure_cpu_s": after["session_cpu_s"] - before["session_cpu_s"]},
@@ -126,6 +126,12 @@ class RunManifest:
                 "measure_ticks_missed": sampler_after["ticks_missed"] - sampler_before["ticks_missed"],
             },
         }
+
+        if after["host_cpu_s"] is not None:
+            overhead = self.document["overhead"]
+            clients = ["session", *(["worker"] if worker_is_client else [])]
+            overhead["host"] = {"measure_cpu_s": after["host_cpu_s"] - before["host_cpu_s"]}
+            overhead["client"] = {"measure_cpu_s": sum(overhead[name]["measure_cpu_s"] for name in clients), "processes": clients}
 
     def ended(self, sampler_cost: dict[str, Any], worker_last_words: dict[str, Any] | None) -> None:
         """The last anchor, what the first seconds of each channel showed, and the costs of the whole run."""

@@ -7,7 +7,7 @@ import pyarrow as pa
 from tpb_core.store.performance import PERCENTILES
 from tpb_core.store.schema import BUDGET, ENERGY, EVENTS, REQUEST_ENERGY, REQUESTS, VALIDITY, WINDOWS
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a table or view changes. A database with a higher number is refused, one with a lower number is rebuilt."""
 
 _STRING, _I64, _F64, _BOOL, _TIME, _STRINGS = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.timestamp("us"), pa.list_(pa.string())
@@ -86,6 +86,11 @@ DATABASE_TABLES: dict[str, pa.Schema] = {
             *_columns(_STRING, "input_tokens_reason"),
             *_columns(_F64, "mean_input_tokens", "mean_output_tokens", "cpu_s"),
             *_columns(_STRING, "cpu_s_reason"),
+            *_columns(_F64, "client_cpu_s", "host_cpu_s"),
+            *_columns(_STRING, "slo"),
+            *_columns(_I64, "judged_requests", "good_requests"),
+            *_columns(_BOOL, "slo_met"),
+            *_columns(_STRING, "good_requests_reason"),
             *_SPREADS,
         ]
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy.typing as npt
 from tpb_core.api.attributor import Window
 from tpb_core.api.codes import Reason
 from tpb_core.store.bundle import Bundle
+from tpb_core.store.goodput import goodput_columns
 from tpb_core.store.stretch import RequestTimes, Stretch, request_times, stretch_of
+from tpb_core.store.targets import Target, targets_of
 from tpb_core.store.watched import counted, token_counters
 
 PERCENTILES = (50, 90, 95, 99)
@@ -20,13 +23,15 @@ _SPREADS = ("latency", "ttft", "tpot", "itl")
 def performance_of(bundle: Bundle) -> list[dict[str, Any]]:
     """One row for each window that has an end, keys as in the table `performance` without `run_id`."""
     times = request_times(bundle)
-    return [_row(bundle, times, window) for window in bundle.windows]
+    targets = targets_of(bundle.manifest)
+    return [_row(bundle, times, window, targets) for window in bundle.windows]
 
 
-def _row(bundle: Bundle, times: RequestTimes, window: Window) -> dict[str, Any]:
+def _row(bundle: Bundle, times: RequestTimes, window: Window, targets: Sequence[Target]) -> dict[str, Any]:
     stretch = stretch_of(times, window)
     watched = _count_watched(bundle, times, stretch, window)
     cpu_s, cpu_reason = _cpu_s(bundle, window)
+    client_cpu_s, host_cpu_s = _client(bundle, window)
     row: dict[str, Any] = {
         "window": window.window,
         "t0_ns": window.t0_ns,
@@ -42,6 +47,9 @@ def _row(bundle: Bundle, times: RequestTimes, window: Window) -> dict[str, Any]:
         "mean_output_tokens": _mean(_known(times.output_tokens, stretch)),
         "cpu_s": cpu_s,
         "cpu_s_reason": cpu_reason,
+        "client_cpu_s": client_cpu_s,
+        "host_cpu_s": host_cpu_s,
+        **goodput_columns(times, window, () if watched else targets),
     }
     for name, seconds in zip(_SPREADS, _latencies(times, stretch), strict=True):
         scale, unit = (1.0, "s") if name == "latency" else (1e3, "ms")
@@ -108,3 +116,15 @@ def _cpu_s(bundle: Bundle, window: Window) -> tuple[float | None, Reason | None]
         begin, end = np.interp([window.t0_ns, window.t1_ns], series.t_ns, series.value)
         total += float(end - begin)
     return total, None
+
+
+def _client(bundle: Bundle, window: Window) -> tuple[float | None, float | None]:
+    """CPU seconds of the load client and busy CPU seconds of its machine, which a run records over `measure`; None elsewhere."""
+    overhead = bundle.manifest.get("overhead")
+    if window.window != "measure" or not isinstance(overhead, Mapping):
+        return None, None
+    rows = [overhead.get(name) for name in ("client", "host")]
+    client, host = (row.get("measure_cpu_s") if isinstance(row, Mapping) else None for row in rows)
+    if not isinstance(client, (int, float)) or not isinstance(host, (int, float)) or not 0 <= client <= host or host == 0:
+        return None, None
+    return float(client), float(host)

@@ -46,6 +46,9 @@ _SPREADS = (
 )
 _TOTAL_TOKENS = "(p.output_tokens + p.input_tokens)"
 
+_HOST = "'package', 'core', 'dram', 'psys', 'soc', 'psu', 'outlet', 'node'"
+"""Scopes whose energy the CPU time of a process has a share in."""
+
 RESULT_COLUMNS: tuple[ResultColumn, ...] = (
     _plain("r", "", "id of the run, sorts by start", "run_id"),
     _plain("r", "", "study that the run belongs to", "study_id"),
@@ -70,6 +73,7 @@ RESULT_COLUMNS: tuple[ResultColumn, ...] = (
     *_per("j_per_input_token", "the input tokens of requests whose first token came out in it", "p.input_tokens", "j_per_input_token_"),
     *_per("j_per_total_token", "its input and output tokens", _TOTAL_TOKENS, "j_per_total_token_"),
     *_per("j_per_request", "the requests that ended well in it", "p.requests", "j_per_request_"),
+    *_per("j_per_good_request", "its good requests", "p.good_requests", "j_per_good_request_"),
     ResultColumn("wh_per_1000_requests", "Wh", "energy of a thousand requests", "e.joules / nullif(p.requests, 0) * 1000 / 3600"),
     ResultColumn("mean_w", "W", "mean power in the window", "coalesce(e.mean_w, e.joules / nullif(p.duration_s, 0))"),
     _plain("e", "W", "highest power in the window; NULL for a sum of domains, whose peaks do not add", "peak_w"),
@@ -85,6 +89,14 @@ RESULT_COLUMNS: tuple[ResultColumn, ...] = (
     ResultColumn("output_tokens_per_s", "1/s", "output throughput", "p.output_tokens / nullif(p.duration_s, 0)"),
     ResultColumn("requests_per_s", "1/s", "requests that ended well per second", "p.requests / nullif(p.duration_s, 0)"),
     _plain("p", "", "requests that ended well in the window", "requests"),
+    _plain("p", "", "latency targets of the run (`slo.*`); NULL where it has none", "slo"),
+    _plain(
+        "p", "", "requests that the targets judge: all that ended in the window, well or not, and those that never ended", "judged_requests"
+    ),
+    _plain("p", "", "requests that ended well and kept to every target", "good_requests"),
+    ResultColumn("good_requests_per_s", "1/s", "goodput", "p.good_requests / nullif(p.duration_s, 0)"),
+    _plain("p", "", "whether of each target its percentile of the judged requests kept to it", "slo_met"),
+    _plain("p", "", "why good_requests is NULL under targets", "good_requests_reason"),
     _plain("p", "", "requests that ended otherwise in the window; their energy is included", "failed_requests"),
     _plain("p", "tokens", "output tokens emitted in the window, those of failed requests included", "output_tokens"),
     _plain("p", "tokens", "input tokens of requests whose first token came out in the window", "input_tokens"),
@@ -92,6 +104,16 @@ RESULT_COLUMNS: tuple[ResultColumn, ...] = (
     _plain("p", "tokens", "mean output of the requests that ended well", "mean_output_tokens"),
     ResultColumn(
         "cpu_s_per_output_token", "s", "CPU seconds of the engine's processes per output token", "p.cpu_s / nullif(p.output_tokens, 0)"
+    ),
+    _plain(
+        "p", "s", "CPU seconds of the load client in `measure`: the session, and the worker of an engine that is a server", "client_cpu_s"
+    ),
+    _plain("p", "s", "CPU seconds that the whole machine of the load client worked in `measure`", "host_cpu_s"),
+    ResultColumn(
+        "client_j",
+        "J",
+        "the load client's part of `joules`, apportioned by CPU time: client_cpu_s over host_cpu_s; for scopes of the host only",
+        f"CASE WHEN e.scope IN ({_HOST}) THEN e.joules * p.client_cpu_s / p.host_cpu_s END",
     ),
     _plain("p", "", "why cpu_s_per_output_token is NULL", "cpu_s_reason"),
     _plain("e", "", "how the energy came about: the worst of what entered; `simulated` for every run in virtual time", "evidence"),

@@ -13,12 +13,12 @@ from tpb_core.store.bundle import Bundle
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-_NEVER = np.iinfo(np.int64).max
+NEVER = np.iinfo(np.int64).max
 
 
 @dataclass
 class RequestTimes:
-    """The requests as arrays in the order of their end. Times in ns of the run clock; a time that is not known is -1, an end `_NEVER`."""
+    """The requests as arrays in the order of their end. Times in ns of the run clock; a time that is not known is -1, an end `NEVER`."""
 
     begins: Ints
     """When the request was due; when it was submitted where the load shape has no due times."""
@@ -66,7 +66,7 @@ def request_times(bundle: Bundle) -> RequestTimes:
     stamped = (has & (lengths >= output)) | (output == 0)
     submitted, due = known("submitted_ns"), known("due_ns")
     begins = np.where(due >= 0, due, submitted)
-    ends = known("finished_ns", _NEVER)
+    ends = known("finished_ns", NEVER)
     order = np.argsort(ends, kind="stable")
     return RequestTimes(
         begins=begins[order],

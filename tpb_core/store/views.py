@@ -16,9 +16,9 @@ _RESULTS = (
 )
 
 _MEANS = (
-    "duration_s", "j_per_input_token", "j_per_total_token", "j_per_request", "wh_per_1000_requests", "mean_w", "edp_js", "ttft_p50_ms",
-    "ttft_p99_ms", "tpot_p50_ms", "tpot_p99_ms", "latency_p50_s", "latency_p99_s", "output_tokens_per_s", "requests_per_s",
-    "mean_input_tokens", "mean_output_tokens", "cpu_s_per_output_token",
+    "duration_s", "j_per_input_token", "j_per_total_token", "j_per_request", "j_per_good_request", "wh_per_1000_requests", "mean_w",
+    "edp_js", "ttft_p50_ms", "ttft_p99_ms", "tpot_p50_ms", "tpot_p99_ms", "latency_p50_s", "latency_p99_s", "output_tokens_per_s",
+    "requests_per_s", "good_requests_per_s", "mean_input_tokens", "mean_output_tokens", "cpu_s_per_output_token",
 )  # fmt: skip
 _SAME = ("engine", "engine_version", "model", "dtype", "quantization", "load", "load_size")
 # Repeats with a figure enter; an invalid or unfinished run is counted and left out.

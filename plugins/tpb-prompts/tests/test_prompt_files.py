@@ -169,6 +169,17 @@ def test_shuffling_is_seeded_and_keeps_the_turns_of_a_conversation_in_order(tmp_
         assert [t for t in first if str(t).startswith(conversation)] == [f"{conversation}{t}" for t in range(5)]
 
 
+def test_each_turn_of_a_conversation_is_a_request_with_what_was_said_before_it(tmp_path: Path) -> None:
+    said = [("system", "Be brief."), ("user", "Why?"), ("assistant", "So."), ("user", "And then?"), ("assistant", "That."), ("user", "Hm.")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    path = write(tmp_path, "jsonl", [{"id": "talk", "messages": messages}, {"id": "text", "text": "Alone"}])
+    first, second, third, alone = read(path, turns=True)
+    assert [(p.prompt_id, p.conversation_id, p.turn) for p in (first, second, third)] == [(f"talk/{t}", "talk", t) for t in range(3)]
+    assert (first.messages, second.messages, third.messages) == (messages[:2], messages[:4], messages)
+    assert (alone.text, alone.conversation_id) == ("Alone", None)
+    assert [p.prompt_id for p in read(path)] == ["talk", "text"], "one request a conversation unless asked"
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text("ab \ud800\u00e9", max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab \ud800\u00e9", max_size=5), inner, max_size=3),

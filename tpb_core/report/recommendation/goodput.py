@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tpb_core.api.codes import Reason
 from tpb_core.report.comparison.records import Row, RunRecord
-from tpb_core.report.recommendation.slo import Target
+from tpb_core.store.targets import Answered, Target, keeps
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def goodput_of(record: RunRecord, targets: Sequence[Target]) -> Goodput:
     judged = [row for row in record.requests if _belongs(row, t0, t1)]
     met, good = [0] * len(targets), 0
     for row in judged:
-        kept = [_keeps(row, target) for target in targets]
+        kept = [keeps(_answered(row), target) for target in targets]
         if None in kept:
             return Goodput(0, 0, (0,) * len(targets), performance["duration_s"], str(Reason.NO_TOKEN_STAMPS))
         met = [count + bool(each) for count, each in zip(met, kept, strict=True)]
@@ -75,20 +75,8 @@ def _belongs(row: Row, t0: int, t1: int) -> bool:
     return begin is not None and t0 <= begin < t1
 
 
-def _keeps(row: Row, target: Target) -> bool | None:
-    """Whether a request keeps to a target; None where it ended well and its stamps do not tell."""
-    if row["status"] != "ok":
-        return False
-    begin, first, end = _begin(row), row["first_token_ns"], row["finished_ns"]
-    if target.metric == "tpot":
-        tokens = row["output_tokens"]
-        if tokens is not None and tokens < 2:
-            return True  # there is no token after the first
-        seconds = None if first is None or end is None or tokens is None else (end - first) / 1e9 / (tokens - 1)
-    else:
-        stamp = first if target.metric == "ttft" else end
-        seconds = None if stamp is None or begin is None else (stamp - begin) / 1e9
-    return None if seconds is None else seconds <= target.limit_s
+def _answered(row: Row) -> Answered:
+    return Answered(row["status"] == "ok", _begin(row), row["first_token_ns"], row["finished_ns"], row["output_tokens"])
 
 
 def _begin(row: Row) -> int | None:

@@ -9,7 +9,7 @@ from tpb_core.report.comparison.ratio import Ratio
 from tpb_core.report.comparison.records import RunRecord
 from tpb_core.report.pareto.configurations import Configuration, told_apart
 from tpb_core.report.recommendation.goodput import Goodput, goodput_of, together
-from tpb_core.report.recommendation.slo import Target
+from tpb_core.store.targets import Target
 
 BEST, TIE, MORE, MISSES, UNKNOWN = "least", "tie", "more", "misses", "unknown"
 

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from tpb_core.report.recommendation.recommendation import BEST, MISSES, MORE, TIE, Candidate
-from tpb_core.report.recommendation.slo import Target
 from tpb_core.report.rounding import MISSING, significant, with_interval
+from tpb_core.store.targets import Target
 
 _WORDS = {BEST: "least energy", TIE: "tie with 1", MORE: "more", MISSES: "misses"}
 

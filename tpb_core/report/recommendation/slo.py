@@ -4,34 +4,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
 
 from tpb_core.api.errors import BadInput
+from tpb_core.store.targets import METRICS, Target
 
-METRICS = {
-    "ttft": "time to first token, from when the request was due",
-    "tpot": "time per output token after the first, of a request",
-    "e2e": "end-to-end latency, from when the request was due",
-}
 _SYNONYMS = {"latency": "e2e"}
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0}
 _TARGET = re.compile(r"\s*([a-z0-9]+)_p(\d{1,2}(?:\.\d+)?)\s*=\s*(\d+(?:\.\d+)?)\s*([a-z]*)\s*\Z", re.IGNORECASE)
 _EXAMPLE = "Write for example: --slo ttft_p95=500ms,tpot_p95=50ms"
-
-
-@dataclass(frozen=True)
-class Target:
-    """At least `percent` of the requests have the metric at or below `limit_s`."""
-
-    metric: str
-    percent: float
-    limit_s: float
-
-    @property
-    def text(self) -> str:
-        """As it would be typed."""
-        limit = f"{self.limit_s * 1e3:g}ms" if self.limit_s < 10 else f"{self.limit_s:g}s"
-        return f"{self.metric}_p{self.percent:g}={limit}"
 
 
 def read_targets(text: str) -> tuple[Target, ...]:

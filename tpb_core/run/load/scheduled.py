@@ -44,9 +44,9 @@ class ScheduledShape(LoadShape):
         """The next time on the schedule."""
         return None if self.stopped or self.sent == self.total else int(self._due_ns[self.sent])
 
-    def finished(self, t_ns: int) -> None:
+    def finished(self, t_ns: int, position: int) -> None:
         """Only counted: the schedule does not wait."""
-        super().finished(t_ns)
+        super().finished(t_ns, position)
         self._log(t_ns)
 
     def _log(self, t_ns: int) -> None:

@@ -32,6 +32,12 @@ class LoadShape(ABC):
     def use_arrivals(self, arrivals_s: Sequence[float | None]) -> None:  # noqa: B027 - only traces need them
         """Arrival times of the prompts in the order of the requests, before `begin`. Raises `BadInput` where a trace lacks them."""
 
+    def use_conversations(self, conversations: Sequence[Sequence[int]]) -> None:  # noqa: B027 - only `closed` waits for answers
+        """The positions of the turns of each conversation, before `begin`; together they are all positions, in order of first turns.
+
+        Only users who wait for answers can send the turns one after the other; other shapes send every request when it is due.
+        """
+
     def begin(self, t_ns: int) -> None:
         """The measurement begins."""
         self.begin_ns = t_ns
@@ -44,8 +50,8 @@ class LoadShape(ABC):
         """When the next send is due, where that does not hang on an answer."""
         return None
 
-    def finished(self, t_ns: int) -> None:
-        """A request ended, well or badly."""
+    def finished(self, t_ns: int, position: int) -> None:
+        """The request at a position ended, well or badly."""
         self.ended += 1
 
     def stop(self) -> None:

@@ -37,6 +37,7 @@ class OpenAiEngine(Engine[OpenAiConfig]):
 
     config_class: ClassVar[type[EngineConfig]] = OpenAiConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
+        served=True,
         concurrent_streams=True,
         token_stamps=True,
         exact_output_length=True,
@@ -203,6 +204,7 @@ class OpenAiEngine(Engine[OpenAiConfig]):
 
     def _capabilities_of(self, kind: ServerKind, *, has_tokenizer: bool) -> Capabilities:
         return Capabilities(
+            served=True,
             concurrent_streams=True,
             token_stamps=self.config.stream and kind.counts_tokens,
             exact_output_length=bool(kind.exact_length),

@@ -50,10 +50,9 @@ def read_process(proc: Path, pid: int) -> ProcessTimes | None:
         return None
 
 
-def all_processes(proc: Path) -> dict[int, ProcessTimes]:
-    """Times of all processes that we can see. Raises OSError without a `/proc`."""
-    processes = {int(name): read_process(proc, int(name)) for name in os.listdir(proc) if name.isascii() and name.isdigit()}
-    return {pid: times for pid, times in processes.items() if times is not None}
+def all_pids(proc: Path) -> set[int]:
+    """Pids of all processes that we can see. Raises OSError without a `/proc`."""
+    return {int(name) for name in os.listdir(proc) if name.isascii() and name.isdigit()}
 
 
 def parse_busy_ticks(raw: bytes) -> int | None:

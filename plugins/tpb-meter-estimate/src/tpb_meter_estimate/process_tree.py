@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tpb_meter_estimate.proc import ProcessTimes, all_processes, read_process, ticks_per_second
+from tpb_meter_estimate.proc import ProcessTimes, all_pids, read_process, ticks_per_second
 
 _MOST_PASSES = 4
 
@@ -46,6 +46,8 @@ class ProcessTree:
         self._seen: dict[tuple[int, int], _Seen] = {}
         """By (pid, start time), parents before their children."""
         self._pid_to_key: dict[int, tuple[int, int]] = {}
+        self._strangers: set[int] = set()
+        """Pids that are none of ours: who is not born in the tree never joins it."""
         self._roots: tuple[int, ...] = ()
         self._next_scan_s = 0.0
         self._ended_ticks = 0
@@ -59,6 +61,7 @@ class ProcessTree:
     def follow(self, pids: Sequence[int]) -> None:
         """Watch these processes and their descendants; those watched before stay counted. What a process used before we began is not."""
         self._roots = tuple(pids)
+        self._strangers.clear()
         self._next_scan_s = 0.0
         self.cpu_seconds()
 
@@ -86,9 +89,13 @@ class ProcessTree:
     def _find_members(self) -> None:
         """Add descendants that appeared since the last look, level by level."""
         try:
-            processes = all_processes(self._proc)
+            pids = all_pids(self._proc)
         except OSError:
             return
+        # A look at a few new processes instead of at all of them: on a busy machine that is milliseconds of a core that the engine needs.
+        self._strangers &= pids
+        found = {pid: read_process(self._proc, pid) for pid in pids - self._strangers}
+        processes = {pid: times for pid, times in found.items() if times is not None}
         level = [pid for pid in (*self._roots, *self.members()) if pid in processes]
         own_process = os.getpid()  # the meter's own work is overhead, not the engine's, even where it runs as a child of the engine
         children: dict[int, list[int]] = {}
@@ -100,6 +107,7 @@ class ProcessTree:
                 self._add(pid, processes[pid])
             visited.update(level)
             level = [child for pid in level for child in children.get(pid, ()) if child not in visited and child != own_process]
+        self._strangers |= {pid for pid in set(processes) - visited if processes[pid].parent in {0, *pids}}
 
     def _add(self, pid: int, times: ProcessTimes) -> None:
         key = (pid, times.start)

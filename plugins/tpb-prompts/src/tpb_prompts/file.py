@@ -12,6 +12,7 @@ from tpb_core.api import MISSING, BadInput, Prompt, PromptContext, PromptsConfig
 from tpb_prompts.formats import READERS, SUFFIXES, BadRow
 from tpb_prompts.order import shuffled
 from tpb_prompts.rows import prompt_of
+from tpb_prompts.turns import turns_of
 
 REASONS_SHOWN = 3
 
@@ -25,6 +26,11 @@ class FileConfig(PromptsConfig):
     format: str = option("auto", help="format of the file; auto: by its name", choices=("auto", *READERS))
     on_error: str = option(
         "fail", help="what a bad row does: `fail` ends the command, `skip` leaves the row out and says so", choices=("fail", "skip")
+    )
+    turns: bool = option(
+        False,
+        help="one request for each user turn of a conversation, with the messages before it as they stand in the file; load=closed sends "
+        "a turn when the one before it is answered. Without, a conversation is one request: the answer to its last message",
     )
 
 
@@ -56,6 +62,8 @@ class FilePrompts(PromptSource[FileConfig]):
             good = _by_arrival(good)
         elif self.config.shuffle:
             good = shuffled(good, self.context.seed)
+        if self.config.turns:
+            good = [turn for prompt in good for turn in turns_of(prompt)]
         yield from good[:count]
 
     def notes(self) -> list[str]:
