@@ -5,7 +5,7 @@ from __future__ import annotations
 from generator.markdown import code, table
 from tpb_core.api import channel, errors, ledger, requests
 from tpb_core.api.codes import EventCode, Reason
-from tpb_core.energy.evidence import DEMANDS
+from tpb_core.api.levels import DEMANDS
 from tpb_core.energy.validity import CHECKS
 
 _EXITS = (
@@ -80,9 +80,10 @@ def validity_page() -> str:
             *table(("check", "value", "limit", "unit", ""), rows),
             "## Levels of evidence",
             "",
-            "Of a whole study: the repeats of one point. `estimate` is what reaches no other. Each level needs every gate passed and what"
-            " the level before it needs; `host` needs CPU and DRAM or the node besides the devices, `wall` a calibrated meter of the node"
-            " on the AC side.",
+            "Of a whole study: the repeats of one point. `estimate` is what reaches no other. Each level needs every gate passed, what the"
+            " level before it needs, and repeats whose mean is known within the interval too; `host` needs CPU and DRAM or the node besides"
+            " the devices and repeats in random or ABBA order, `wall` a calibrated meter of the node on the AC side. The checks `level_...`"
+            " of a run say what it lacks; the view `evidence_levels` has the level of each point.",
             "",
             *table(("level", "window at least", "repeats", "idle windows", "95 % interval within", "total uncertainty within"), _levels()),
         ]
@@ -94,6 +95,6 @@ def _levels() -> list[tuple[str, ...]]:
     for name, needs in DEMANDS.items():
         length = f"{needs.seconds:g} s" + (f" and {needs.refreshes:g} refreshes" if needs.refreshes else "")
         total = "" if needs.u_total is None else "stated" if needs.u_total >= 1 else f"{needs.u_total:.0%}"
-        interval = "" if needs.interval is None else f"{needs.interval:.0%}"
+        interval = f"{needs.interval:.0%}"
         rows.append((code(name), length, str(needs.repeats), ", ".join(code(w) for w in needs.idle_windows), interval, total))
     return rows

@@ -7,7 +7,6 @@ import pytest
 
 from tpb_attributors import Totals, TotalsConfig
 from tpb_core.api import Channel, Window
-from tpb_core.energy.evidence import level_of
 from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.testing.batch_world import gpu_channel
 from tpb_core.testing.memory_run import MemoryRun, Series
@@ -63,10 +62,14 @@ def test_node_energy_is_right_within_its_uncertainty_and_so_is_the_rest() -> Non
     assert held >= 18
 
 
-def test_a_short_study_is_an_estimate_and_is_told_what_the_next_level_needs() -> None:
+def test_a_short_run_says_what_each_level_needs() -> None:
     run, _ = run_with_lag(0)
-    ledgers = Totals(TotalsConfig()).attribute([run])
-    level = level_of([run], ledgers)
-    assert (level.level, level.next) == ("estimate", "device")
-    assert any("run.repeats=3" in sentence for sentence in level.missing)
-    assert any("idle_loaded_before" in sentence for sentence in level.missing)
+    (ledger,) = Totals(TotalsConfig()).attribute([run])
+    levels = {row.check: row for row in ledger.validity if row.check.startswith("level_")}
+    assert [row.gate for row in levels.values()] == [False] * 3
+    assert (levels["level_device"].passed, levels["level_device"].limit) == (False, 0)
+    device, wall = (str(levels[f"level_{name}"].reason).split("; ") for name in ("device", "wall"))
+    assert levels["level_device"].value == len(device)
+    assert "a window idle_loaded_before of 60 s: run.idle_s=60" in device
+    assert not any("calibrated" in sentence for sentence in device)
+    assert "a calibrated meter of the node on the AC side (an analyser or a PDU) whose calibration is stated" in wall

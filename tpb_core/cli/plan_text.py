@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from tpb_core import drivers
+from tpb_core.cli.planned_level import planned_level
 from tpb_core.cli.text_table import text_table
 from tpb_core.run.duration import duration_text, expected_duration
 from tpb_core.run.plan import Plan, Slot, slot_text
@@ -30,6 +31,7 @@ def print_plan(plan: Plan) -> None:
     print(text_table(rows, ("run", "point", "repeat", "expected", "what differs")))
     print()
     print(_how_long(plan))
+    print("\n".join(planned_level([slot.point for slot in plan.slots])))
     print("Nothing was measured (--dry-run).")
 
 

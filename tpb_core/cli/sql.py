@@ -20,7 +20,7 @@ Asks the database of results, read-only. Without a query: an interactive shell (
   --database FILE    default: {DEFAULT_DATABASE}
   -h, --help         print this
 
-Views: results, study_results, phases, energy_balance, samples, steps. All columns:  tpb sql "DESCRIBE results"
+Views: results, study_results, evidence_levels, phases, energy_balance, samples, steps. All columns:  tpb sql "DESCRIBE results"
   tpb sql "select engine, model, j_per_output_token, ci_low, ci_high, reason from results where scope='total' and window='measure'"
 """
 _SHELL_HELP = """\

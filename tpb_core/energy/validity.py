@@ -54,6 +54,9 @@ _ROWS = (
     Check("enough_requests", "requests finished in the window", 4, "requests", True, at_least=True),
     Check("fit_factor", "metered energy over the sum of its phases: distance from 1", 0.05, "1", False),
     Check("interval_width", "half width of the 95 % interval (within the rig) over the energy of the window", 0.05, "1", False),
+    Check("level_device", "demands of the level of evidence `device` that the run does not meet, repeats aside", 0, "demands", False),
+    Check("level_host", "demands of the level `host` that the run does not meet, repeats aside", 0, "demands", False),
+    Check("level_wall", "demands of the level `wall` that the run does not meet, repeats aside", 0, "demands", False),
 )
 CHECKS = {check.name: check for check in _ROWS}
 """Name -> check."""

@@ -27,12 +27,15 @@ class RunFacts:
     """The rows of `energy_balance`, one a domain and method."""
     validity: list[Row]
     events: list[Row]
+    level: Row
+    """The row of `evidence_levels` for this run alone."""
     requests: list[Row]
 
     @classmethod
     def read(cls, bundle: Path) -> RunFacts:
         """Read a finished bundle. Raises `BadBundle`."""
-        views = views_of(bundle, ["results", "phases", "energy_balance"])
+        views = views_of([bundle], ["results", "phases", "energy_balance", "evidence_levels"])
+        (level,) = views.pop("evidence_levels")
         results, phases, balances = ([row for row in rows if row["window"] == "measure"] for rows in views.values())
         return cls(
             bundle,
@@ -42,6 +45,7 @@ class RunFacts:
             balances,
             _rows(bundle, "validity"),
             _rows(bundle, "events"),
+            level,
             [row for row in _rows(bundle, "requests") if row["role"] != "warmup"],
         )
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tpb_core.hooks import Hooks, ReportColumn
+from tpb_core.report.evidence_level import level_lines, levels_of
 from tpb_core.report.figures import Figure, energy_figures, performance_figures
 from tpb_core.report.run_facts import RunFacts
 from tpb_core.report.run_text import NOT_MEASURED, headline, remarks, ungraded, without_sensor
@@ -30,7 +31,9 @@ def print_run(bundles: Sequence[Path], console: Console, database: Path | None =
     if len(bundles) == 1:
         _print_one(bundles[0], console)
     else:
-        console.print(study_table([RunFacts.read(bundle) for bundle in bundles]))
+        runs = [RunFacts.read(bundle) for bundle in bundles]
+        console.print(study_table(runs))
+        _print_level(runs, console)
     _print_places(bundles, console, database)
 
 
@@ -54,8 +57,17 @@ def _print_one(bundle: Path, console: Console) -> None:
             console.print(Text(f"{column.title}: {column.value}" + (f" ({column.note})" if column.note else "")))
     for line in remarks(facts):
         console.print(Text(line, style="yellow"))
+    _print_level([facts], console)
     if (text := ungraded(facts)) is not None:
         console.print(Text(text))
+
+
+def _print_level(runs: Sequence[RunFacts], console: Console) -> None:
+    """What the repeats are worth as evidence. A run without a sensor says what is missing already; what is only watched has no repeats."""
+    measured = [run for run in runs if run.measured and not run.observed]
+    levels = levels_of([run.bundle for run in measured]) if len(measured) > 1 else [run.level for run in measured]
+    for line in level_lines(levels):
+        console.print(Text(line))
 
 
 def _figures_table(figures: list[Figure], columns: list[ReportColumn]) -> Table:

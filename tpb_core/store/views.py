@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
+from tpb_core.store.level_view import EVIDENCE_LEVELS
 from tpb_core.store.result_columns import RESULT_COLUMNS
 from tpb_core.store.schema import MEMBER, TABLES
 
@@ -41,12 +42,14 @@ WITH grouped AS (
         bool_or(virtual) AS virtual
     FROM results GROUP BY study_id, point, arm, scope, "window"
 )
-SELECT g.* EXCLUDE (n, why_missing),
+SELECT g.* EXCLUDE (n, why_missing), l.level,
     g.j_per_output_token - t.t975 * g.sd_j_per_output_token / sqrt(g.n) AS ci_low,
     g.j_per_output_token + t.t975 * g.sd_j_per_output_token / sqrt(g.n) AS ci_high,
     CASE WHEN t.t975 IS NOT NULL THEN 'between_runs' END AS ci_kind,
     CASE WHEN g.j_per_output_token IS NULL THEN coalesce(g.why_missing, 'status_partial') END AS reason
 FROM grouped g LEFT JOIN student_t t ON t.dof = least(g.n - 1, (SELECT max(dof) FROM student_t))
+LEFT JOIN evidence_levels l ON l.study_id IS NOT DISTINCT FROM g.study_id AND l.point IS NOT DISTINCT FROM g.point
+    AND l.arm IS NOT DISTINCT FROM g.arm
 """
 
 _DOMAINS = """
@@ -103,6 +106,7 @@ SELECT *, CASE WHEN unattributed_j IS NOT NULL THEN total_j - ({_SUM_OF_PHASES})
 VIEWS: dict[str, str] = {
     "domains": _DOMAINS,
     "results": _RESULTS,
+    "evidence_levels": EVIDENCE_LEVELS,
     "study_results": _STUDY_RESULTS,
     "phases": _PHASES,
     "energy_balance": _ENERGY_BALANCE,
@@ -112,6 +116,7 @@ VIEWS: dict[str, str] = {
 VIEW_MEANINGS: dict[str, str] = {
     "domains": "a row a run x domain of its channels: place in the tree, scope, whether the run used it",
     "results": "a row a run x scope x window; gross energy; ci_low and ci_high belong to j_per_output_token",
+    "evidence_levels": "a row a point x arm of a study: its level of evidence, and in `lacks` what `next_level` needs, a sentence each",
     "study_results": "a row a point x arm x scope x window of a study: means over its valid repeats; ci_low and ci_high between runs (t)",
     "phases": "a row a run x window x domain x phase x method; gross; j_per_token of prefill is per input, of decode per output token",
     "energy_balance": "a row a run x window x domain x method, `<node>/rest` and `total` among them: phases beside the total; gross",

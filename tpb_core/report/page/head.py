@@ -42,6 +42,9 @@ def _verdicts(page: RunPage) -> Iterator[tuple[str, str]]:
         yield "bad", "energy not measured"
     elif evidence:
         yield ("good" if evidence == "measured" else "warn", f"evidence: {evidence}")
+    if facts.measured and not facts.observed:
+        reached = str(page.level["level"])
+        yield ("warn" if reached == "estimate" else "good", f"level of evidence: {reached}")
     if (facts.manifest.get("clock") or {}).get("virtual"):
         yield "warn", "simulated time: never compare with real runs"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from tpb_core.api.attributor import Window
+from tpb_core.report.evidence_level import level_of_point
 from tpb_core.report.page.phase_bands import PhaseBands
 from tpb_core.report.run_facts import Row, RunFacts
 from tpb_core.store.bundle import Bundle
@@ -31,6 +32,8 @@ class RunPage:
     net: list[Row]
     budget: list[Row]
     request_energy: list[Row]
+    level: Row
+    """The row of `evidence_levels` of the point that this run belongs to, with the repeats that lie beside it."""
 
     @classmethod
     def read(cls, path: Path) -> RunPage:
@@ -48,6 +51,7 @@ class RunPage:
             [row for row in energy if row["basis"] != "gross"],
             [row for row in _rows(bundle, "budget") if row["window"] == MEASURE and row["basis"] == "gross"],
             _request_energy(bundle),
+            level_of_point(path),
         )
 
     @property

@@ -32,13 +32,14 @@ class Totals(Attributor[TotalsConfig]):
     def attribute(self, runs: Sequence[RunView]) -> list[Ledger]:
         """One ledger, method `totals`. Never refuses: what has no figure is NULL with a reason."""
         from tpb_core.energy.checks import run_checks
+        from tpb_core.energy.evidence import level_rows
         from tpb_core.energy.ledger import balance_of, ledger_of
         from tpb_core.energy.run_energy import RunEnergy
 
         energy = RunEnergy(runs[0])
         balance = balance_of(energy, _without_phases)
         ledger = ledger_of(energy, balance, "totals", VERSION, {})
-        ledger.validity = run_checks(energy, balance, "totals")
+        ledger.validity = [*run_checks(energy, balance, "totals"), *level_rows(energy, ledger.energy)]
         return [ledger]
 
 
