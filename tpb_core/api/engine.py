@@ -20,7 +20,8 @@ class EngineConfig:
 
     name: str = option("???", help="entry-point name of the engine")
     python: str | None = option(
-        None, help="interpreter that runs the engine worker, or the name of an environment made by `tpb env create` (default: this one)"
+        None, help="interpreter that runs the engine worker, or the name of an environment made by `tpb env create`; "
+        "`own`: the environment of the engine's name (default: this one)"
     )
     model: str | None = option(None, help="model: a path or a name that the engine understands")
     prefix_cache: bool = option(False, help="let the engine reuse the KV cache of equal prompt beginnings")
@@ -147,7 +148,8 @@ class Engine(ABC, Generic[E_co]):
     """One engine. Built and used by one thread of the engine worker process.
 
     Order of calls: `check` (by `tpb doctor`, no instance), then `open`, `tokenizer` at any time after it, `run_batch` or
-    `submit`/`advance`, `reset_caches` between repeats that keep the worker, `close` (idempotent, works after a failed `open`).
+    `submit`/`advance`, `settle` when a load is over, `reset_caches` between repeats that keep the worker, `close` (idempotent, works
+    after a failed `open`).
     Module import must be light; load the engine's library in `check` or `open`.
     """
 
@@ -199,6 +201,12 @@ class Engine(ABC, Generic[E_co]):
     def cancel(self, requests: Sequence[int], sink: EngineSink) -> None:
         """End requests early; they are reported as `cancelled`."""
         raise NotImplementedError
+
+    def settle(self, sink: EngineSink) -> None:
+        """Report what is still to come of requests that have ended: steps that an engine tells late. Nothing is under way then.
+
+        Called when a load is over, outside of what is measured, and allowed a few seconds.
+        """
 
     def reset_caches(self) -> bool:
         """Forget cached prompts. False where the engine cannot."""

@@ -72,6 +72,7 @@ class EngineService:
             self._next_bundle(Path(message["bundle"]))
             self._send({"kind": "bundle_changed"})
         elif kind == "flush":
+            self.engine.settle(self)
             self._spool.flush()
             self._send({"kind": "flushed", "cpu_s": time.process_time(), "steps_serialised": self._spool.serialised})
         elif kind == "close":

@@ -116,6 +116,7 @@ class EngineSession:
         """Run requests to their ends: as a static batch where the engine has them, else as streams, else one by one."""
         if self.capabilities.static_batch:
             self.engine.run_batch(requests, sink)
+            self.engine.settle(sink)
         else:
             self.stream(requests, sink)
 
@@ -129,10 +130,11 @@ class EngineSession:
         self.engine.submit(requests, sink)
 
     def advance_until(self, sink: RecordingSink, enough: Callable[[], bool]) -> None:
-        """Advance until `enough`, or until nothing is under way. Fails after five minutes."""
+        """Advance until `enough`, or until nothing is under way and all is told. Fails after five minutes."""
         give_up = time.monotonic() + GIVE_UP_S
         while self.engine.advance(sink, self.context.clock.now_ns() + ADVANCE_NS):
             if enough():
                 return
             if time.monotonic() > give_up:
                 pytest.fail(f"requests are still under way after {GIVE_UP_S:.0f} s")
+        self.engine.settle(sink)
