@@ -124,3 +124,11 @@ def test_a_preset_may_choose_the_interpreter(other_python: Path, install: Any, t
 )
 def test_types_are_read_from_their_names(text: str, expected: Any) -> None:
     assert interpreter._type_of(text) == expected
+
+
+def test_own_is_the_environment_of_the_engine_that_is_chosen(tmp_path: Path, acme: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with pytest.raises(BadInput) as caught:
+        compose(["engine=acme", "engine.python=own", "prompts=acme"])
+    assert "there is no environment 'acme'" in caught.value.what
+    assert caught.value.fix == "Make it:  tpb env create acme"

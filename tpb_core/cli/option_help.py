@@ -10,6 +10,7 @@ from tpb_core.cli.text_table import text_table
 from tpb_core.config.chosen import choose, choose_engine, choose_load
 from tpb_core.config.folders import preset_file, presets
 from tpb_core.config.groups import AUTO, GROUPS
+from tpb_core.config.interpreter import named
 from tpb_core.config.options import OptionRow, option_table
 from tpb_core.config.schema import OutOptions, RunOptions, SamplingOptions, SloOptions
 from tpb_core.config.words import read_word
@@ -53,7 +54,7 @@ def _print_choice(group: str, name: str, python: str | None) -> None:
     elif name == AUTO:
         print(f"{group}={AUTO}: every installed one that works here ({', '.join(drivers.names(entry_points or '')) or 'none'})\n")
     elif group == "engine":
-        engine = choose_engine(name, python)
+        engine = choose_engine(name, named(python, name))
         print_table("engine", f"engine {name} ({engine.distribution})", engine.config_class)
     elif group == "load":
         print_table(

@@ -32,6 +32,7 @@ def compose(words: Sequence[str]) -> Point:
     from tpb_core.config.typed import as_dataclass, typed
 
     composed, choices, meter_auto = hydra_compose.composed(words)
+    _name_interpreter(composed)
     presets = [path for group, name in choices.items() if isinstance(name, str) and (path := preset_file(group, name)) is not None]
     origin = Origin(words, presets)
     broken: dict[str, str] = {}
@@ -89,6 +90,14 @@ def _chosen(composed: Mapping[str, Any], origin: Origin) -> list[Chosen]:
                 raise _not_chosen(group.name, group.entry_points, key, list(section), origin)
             chosen.append(choose(group.name, group.entry_points, name, f"{group.name}.{key}"))
     return chosen
+
+
+def _name_interpreter(composed: dict[str, Any]) -> None:
+    from tpb_core.config.interpreter import named
+
+    engine = composed.get("engine")
+    if isinstance(engine, dict) and isinstance(engine.get("name"), str) and isinstance(engine.get("python"), str):
+        engine["python"] = named(engine["python"], engine["name"])
 
 
 def _name(composed: Mapping[str, Any], group: str) -> str:

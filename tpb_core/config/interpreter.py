@@ -19,6 +19,15 @@ _DESCRIBE_TIMEOUT_S = 120.0
 _TYPES: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool, "None": None, "Any": Any, "list": list, "dict": dict}
 
 
+OWN = "own"
+"""`engine.python=own`: the environment of the engine's own name."""
+
+
+def named(python: str | None, engine: str) -> str | None:
+    """`engine.python` with `own` spelt out: what is chosen for several engines at once."""
+    return engine if python == OWN else python
+
+
 def environments_folder() -> Path:
     """Where `tpb env create` puts environments: the user's data folder."""
     import platformdirs

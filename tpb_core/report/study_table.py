@@ -10,6 +10,7 @@ from rich.text import Text
 
 from tpb_core.report.rounding import MISSING, significant, span, with_interval
 from tpb_core.report.run_facts import RunFacts
+from tpb_core.report.study_engines import HEADERS, engine_cells, several_engines
 
 
 def study_table(runs: Sequence[RunFacts]) -> Table:
@@ -18,19 +19,23 @@ def study_table(runs: Sequence[RunFacts]) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in [*varied, "repeat", "status"]:
         table.add_column(name)
+    engines = several_engines(runs)
+    for name in HEADERS if engines else ():
+        table.add_column(name, justify="left" if name in HEADERS[:2] else "right")
     for name in ("tokens/s", "TTFT p50 (ms)", "TPOT p50 (ms)", "J/output token"):
         table.add_column(name, justify="right")
     for name in ("95 % interval", "evidence", "valid"):
         table.add_column(name)
     for run in runs:
-        table.add_row(*(Text(cell) for cell in _cells(run, varied)))
+        table.add_row(*(Text(cell) for cell in _cells(run, varied, engines=engines)))
     return table
 
 
-def _cells(run: RunFacts, varied: list[str]) -> list[str]:
+def _cells(run: RunFacts, varied: list[str], *, engines: bool) -> list[str]:
     config = _flat(run.manifest.get("config") or {})
     total = run.result() or {}
     begin = [*(str(config.get(key, "")) for key in varied), str(run.manifest["study"]["repeat"]), run.manifest["status"]]
+    begin += engine_cells(run) if engines else []
     performance = [_short(total.get(key)) for key in ("output_tokens_per_s", "ttft_p50_ms", "tpot_p50_ms")]
     return [*begin, *performance, *_energy(total), str(total.get("evidence") or MISSING), _verdict(total.get("valid"))]
 
@@ -63,6 +68,9 @@ def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _varied(configs: list[dict[str, Any]]) -> list[str]:
-    """Options that are not the same in all runs; what only says where results go is none."""
+    """Options that are not the same in all runs; what only says where results go, or belongs to one engine of several, is none."""
     keys = dict.fromkeys(key for config in configs for key in config if not key.startswith("out."))
-    return [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
+    varied = [key for key in keys if len({repr(config.get(key)) for config in configs}) > 1]
+    if "engine.name" in varied:
+        return ["engine.name", *(key for key in varied if not key.startswith("engine."))]
+    return varied

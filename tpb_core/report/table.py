@@ -15,6 +15,7 @@ from tpb_core.report.evidence_level import level_lines, levels_of
 from tpb_core.report.figures import Figure, energy_figures, performance_figures
 from tpb_core.report.run_facts import RunFacts
 from tpb_core.report.run_text import NOT_MEASURED, headline, remarks, ungraded, without_sensor
+from tpb_core.report.study_engines import engine_remarks
 from tpb_core.report.study_table import study_table
 
 _NARROWEST, _WIDTH_OF_FILES = 110, 150
@@ -33,6 +34,8 @@ def print_run(bundles: Sequence[Path], console: Console, database: Path | None =
     else:
         runs = [RunFacts.read(bundle) for bundle in bundles]
         console.print(study_table(runs))
+        for line in engine_remarks(runs):
+            console.print(Text(line, style="yellow"))
         _print_level(runs, console)
     _print_places(bundles, console, database)
 

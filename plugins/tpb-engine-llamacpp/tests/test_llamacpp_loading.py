@@ -55,7 +55,7 @@ def test_files_that_are_no_model(tmp_path: Path, open_desk: Callable[..., Any]) 
     header.write_bytes(cut.read_bytes()[:500])
     text = tmp_path / "model.gguf"
     text.write_text("hello")
-    for name, words in ((cut, "corrupted or incomplete"), (header, "cannot be loaded"), (text, "is not GGUF"), (tmp_path, "is a folder")):
+    for name, words in ((cut, "corrupted or incomplete"), (header, "cannot be loaded"), (text, "is not GGUF"), (tmp_path, "3 GGUF files")):
         with pytest.raises(BadInput, match=words) as caught:
             open_desk(model=str(name))
         assert str(name) in caught.value.what
@@ -63,6 +63,9 @@ def test_files_that_are_no_model(tmp_path: Path, open_desk: Callable[..., Any]) 
         open_desk(model=str(tmp_path / "modle.gguf"))
     assert str(text) in str(missing.value.fix)
     assert find_model("smollm2-135m-instruct") == whole
+    assert find_model(str(whole.parent)) == whole, "a folder with one GGUF file"
+    with pytest.raises(BadInput, match="no GGUF file"):
+        find_model(str(Path(__file__).parent))
 
 
 def test_options_that_cannot_be(open_desk: Callable[..., Any]) -> None:

@@ -63,13 +63,16 @@ def write_folder(source: Path, folder: Path, dtype: str) -> None:
 
 
 def write_both(source: Path, out: Path, dtype: str = "float32") -> tuple[Path, Path]:
-    """Write `OUT/model.gguf` and `OUT/hf` and return the two paths; `OUT/equal-weights.json` says where they come from."""
+    """Write `OUT/model.gguf` and a Transformers model into the same folder, so that `engine.model=OUT` means the same weights everywhere.
+
+    Returns the file and the folder; `OUT/equal-weights.json` says where they come from.
+    """
     out.mkdir(parents=True, exist_ok=True)
-    float_file, folder = out / "model.gguf", out / "hf"
+    float_file = out / "model.gguf"
     write_float_gguf(source, float_file, dtype)
-    write_folder(float_file, folder, dtype)
+    write_folder(float_file, out, dtype)
     (out / "equal-weights.json").write_text(json.dumps({"source": source.name, "dtype": dtype}, indent=1) + "\n")
-    return float_file, folder
+    return float_file, out
 
 
 def main() -> None:

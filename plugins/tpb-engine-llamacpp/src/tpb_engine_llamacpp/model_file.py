@@ -26,16 +26,19 @@ def packaged_model() -> Path:
 
 
 def find_model(name: str | None) -> Path:
-    """The file that `engine.model` names; None and the name of the default model give the packaged one.
+    """The file that `engine.model` names, or the only one in a folder; None and the name of the default model give the packaged one.
 
-    Raises `BadInput` naming the path for a missing file, a folder, an unreadable file and one that is not GGUF.
+    Raises `BadInput` naming the path for a missing file, a folder with none or several, an unreadable file and one that is not GGUF.
     """
     if name is None or name.lower() == PACKAGED.lower():
         return packaged_model()
     path = Path(name).expanduser()
     if path.is_dir():
         inside = sorted(path.glob("*.gguf"))
-        raise BadInput(f"engine.model={name} is a folder.", f"Name the file:  engine.model={inside[0]}" if inside else "Name a GGUF file.")
+        if len(inside) != 1:
+            what = f"engine.model={name} is a folder with {len(inside) or 'no'} GGUF file{'s' if len(inside) > 1 else ''}."
+            raise BadInput(what, f"Name the file:  engine.model={inside[0]}" if inside else "Name a GGUF file.")
+        path = inside[0]
     try:
         with path.open("rb") as file:
             magic = file.read(4)
