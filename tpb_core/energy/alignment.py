@@ -22,6 +22,8 @@ SMEARS = (0.0, 0.5, 1.0)
 """Tried smears, as shares of the time in which a refresh may have happened."""
 MOST_ROWS = 8_000
 MATTERS = 0.02
+EXPLAINED = 0.9
+"""Without phases, readings are aligned to the window itself where its level and those around it explain this share of their variance."""
 RIDGE = 1e-9
 
 
@@ -52,8 +54,9 @@ def align(columns: Columns, observations: Observations, rows: slice, trust: Floa
     shift_u = float(np.sqrt(timing.delay_u_s**2 + timing.clock_u_s**2 + stamp_u**2))
     length = float(np.median(observations.hi_s[rows] - observations.lo_s[rows])) if len(jitter) else 1.0
     states = sum(1 for name in columns.names if name[0] == "in")
-    if shift_u <= MATTERS * length or states < 2:
-        return Alignment(0.0, 1.0, shift_u, stamp_u)
+    unaligned = Alignment(0.0, 1.0, shift_u, stamp_u)
+    if shift_u <= MATTERS * length:
+        return unaligned
     part = slice(rows.start, min(rows.stop, rows.start + MOST_ROWS))
     power, weight = observations.mean_w[part], trust[: part.stop - part.start]
     smears = SMEARS if typical > MATTERS * length and not observations.told else (1.0,)  # what a grid leaves over does smear
@@ -68,6 +71,9 @@ def align(columns: Columns, observations: Observations, rows: slice, trust: Floa
         scale = min(costs.values()) / max(len(power) - len(columns.names), 1)
         best = min(costs, key=lambda key: costs[key] + scale * (key[0] / shift_u) ** 2)
         smears = (best[1],)
+        flat = _misfit(np.ones((len(power), 1)), power, weight)
+        if states < 2 and min(costs.values()) > (1 - EXPLAINED) * flat:
+            return unaligned  # a load that does not begin and end with the window: its own steps would be taken for the window's
     return Alignment(best[0], best[1], shift_u, stamp_u)
 
 

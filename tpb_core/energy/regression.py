@@ -115,8 +115,9 @@ def _prior(columns: Columns, power: Floats, idle_w: float | None) -> tuple[Float
     centre = np.full(len(columns.names), mean)
     width = np.full(len(columns.names), PRIOR_SPREADS * spread)
     floor = least if idle_w is None else idle_w
+    told = any(name[0] == "in" and name[1] != State.IDLE for name in columns.names)  # without steps, "idle" is all that is known
     for j, name in enumerate(columns.names):
-        if name == ("in", State.IDLE):
+        if told and name == ("in", State.IDLE):
             centre[j] = floor + (mean - floor) / 4  # a device that just worked draws somewhat more than one at rest
             width[j] = max((mean - floor) / 3, 0.1 * spread)
         elif name[0] == "drift":

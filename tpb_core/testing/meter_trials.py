@@ -22,6 +22,8 @@ from tpb_core.testing.power_world import PowerTrace
 
 _MARGIN_S = 4.0
 _READ_TAKES_NS = 50_000
+_OWN_STREAM = 1
+"""A sensor whose phase is drawn from `default_rng(seed)` must not be in step with the window: the trial draws from a stream of its own."""
 
 
 class TrialClock:
@@ -81,7 +83,7 @@ def run_trial(
     poll_s: float = 0.1,
 ) -> Trial:
     """One trial. `meter` makes the meter in a context with the virtual clock; `show(trace, t_s)` sets what the stand-in shows at a time."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng((seed, _OWN_STREAM))
     trace, start_s, end_s = idle_busy_idle(rng, phase_s)
     context = RecordingContext()
     clock = TrialClock()
