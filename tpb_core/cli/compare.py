@@ -20,7 +20,7 @@ each of the others is divided by it.
 
   --scope NAME         total (default), gpu, package, dram, node, ...
   --window NAME        measure (default), steady, ...
-  --phase NAME         prefill or decode alone; refused where the two sides have it by other methods
+  --phase NAME         prefill or decode alone; refused (exit code 3) where the two sides have it by other methods
   --paired             the runs are pairs, by their start (default: as the study's order says)
   --independent        they are not
   --with-invalid       take in runs that are not valid; the reason is shown
@@ -31,7 +31,8 @@ each of the others is divided by it.
   -h, --help           print this
 
 The total interval decides whether there is a difference. Gain errors cancel only where both sides were measured by the same sensor;
-where nothing is known of a sensor's errors, there is no total interval (no_calibration_data). Exit code 3: must not be compared.
+where nothing is known of a sensor's errors, there is no total interval (no_calibration_data). Phases of whole studies
+(+experiment=phases) are compared where both sides are such studies. Exit code 3: must not be compared.
 """
 
 

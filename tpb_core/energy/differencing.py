@@ -105,7 +105,9 @@ def pairs_of(runs: Sequence[Measured]) -> dict[str, list[Pair]]:
 
 def difference(pairs: list[Pair], point: str, method: str, version: str) -> Ledger:
     """The ledger of one point: mean over pairs, intervals between runs."""
-    ledger = Ledger(method, version, {"pairs": len(pairs), "window": WINDOW}, point=point, arm=_arm(pairs[0].second.run))
+    runs = [side.run.run_id for pair in pairs for side in (pair.first, pair.second)]
+    parameters = {"pairs": len(pairs), "window": WINDOW, "runs": runs}
+    ledger = Ledger(method, version, parameters, point=point, arm=_arm(pairs[0].second.run))
     domains = dict.fromkeys(domain for name, domain, _ in pairs[0].second.balance.lines if name == WINDOW)
     for domain in domains:
         for basis in BASES:
@@ -155,8 +157,9 @@ def _mean(figures: list[Figure], pairs: list[Pair], phase: str) -> Figure:
     kept = {key: term for key, term in average.terms.items() if not any(key[1].startswith(prefix) for prefix in once)}
     between = mean_of(np.array([figure.joules for figure in figures]))
     result = Figure(average.joules, kept, average.calibrated)
-    study = (pairs[0].second.run.manifest.get("study") or {}).get("study_id") or pairs[0].second.run.run_id
-    return result if between is None else result.with_term("between_runs", f"{study}/{phase}", between.u, dof=between.dof)
+    run = pairs[0].second.run
+    once_in = f"{(run.manifest.get('study') or {}).get('study_id') or run.run_id}/{_point(run)}/{phase}"
+    return result if between is None else result.with_term("between_runs", once_in, between.u, dof=between.dof)
 
 
 def _fill(row: EnergyRow, figure: Figure) -> None:

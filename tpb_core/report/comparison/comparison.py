@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from tpb_core.api.errors import BadInput, Refused
@@ -15,12 +15,15 @@ from tpb_core.report.comparison.admission import (
     refuse_other_scopes,
 )
 from tpb_core.report.comparison.differences import Difference, differences
-from tpb_core.report.comparison.lines import METHODS_DIFFER, Line, counted_lines, energy_lines
+from tpb_core.report.comparison.lines import Line, counted_lines, energy_lines
 from tpb_core.report.comparison.pairing import in_step, pairs_of
+from tpb_core.report.comparison.phase_lines import METHODS_DIFFER, Side, phase_lines
 from tpb_core.report.comparison.ratio import WITHIN_RUN
 from tpb_core.report.comparison.records import RunRecord
 from tpb_core.report.comparison.selection import Group
+from tpb_core.report.comparison.study_figures import StudyFigures
 
+TOTAL = "total"
 PAIRINGS = ("auto", "paired", "independent")
 
 
@@ -40,6 +43,10 @@ class Comparison:
     """Sensors of whose gain or offset errors nothing is known."""
     left_out: list[tuple[str, str]] = field(default_factory=list)
     tolerated: list[tuple[str, str]] = field(default_factory=list)
+    subtracted: int = 0
+    """Runs that only serve a difference (those with one output token); they are in no figure of single runs."""
+    unusable: list[str] = field(default_factory=list)
+    """Why a figure of a whole study takes no part, a sentence each."""
 
     def verdict(self, line: Line) -> str:
         """What may be concluded. The total interval decides; without calibration data the rig's own does, where both sides are one rig.
@@ -70,7 +77,9 @@ def compare(
     admitted = [admit(group.records, scope, permissions) for group in (base, other)]
     for group, each in zip((base, other), admitted, strict=True):
         refuse_empty(group.label, each)
-    left, right = (each.records for each in admitted)
+    studies = [_usable(group.studies, each.records) for group, each in zip((base, other), admitted, strict=True)]
+    left, right = (_of_their_own(each.records, group.studies) for group, each in zip((base, other), admitted, strict=True))
+    subtracted = sum(len(each.records) for each in admitted) - len(left) - len(right)
     twice = {record.run_id for record in left} & {record.run_id for record in right}
     if twice:
         raise BadInput(f"{', '.join(sorted(twice)[:3])} stands on both sides.", "Give two groups of runs that share none.")
@@ -87,7 +96,10 @@ def compare(
             )
     if pairs is not None:
         left, right = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    lines = energy_lines(left, right, scope, pairs is not None) + counted_lines(left, right, pairs is not None)
+    lines = energy_lines(left, right, scope, pairs is not None)
+    if scope == TOTAL:
+        lines += phase_lines(Side(left, studies[0]), Side(right, studies[1]), pairs is not None)
+    lines += counted_lines(left, right, pairs is not None)
     lines = lines if phase is None else _of_phase(lines, phase)
     sensors = [sensors_of(group, scope) for group in (left, right)]
     return Comparison(
@@ -101,7 +113,35 @@ def compare(
         sensors[0] == sensors[1],
         uncalibrated_of([*left, *right], scope),
         *_remarks(admitted),
+        subtracted,
+        [reason for group, each in zip((base, other), admitted, strict=True) for reason in _unusable(group.studies, each)],
     )
+
+
+def _usable(studies: Sequence[StudyFigures], records: Sequence[RunRecord]) -> list[StudyFigures]:
+    """Figures of a study of which every run takes part; one that was left out, or not asked for, would be in them unseen."""
+    there = {record.run_id for record in records}
+    return [each for each in studies if each.runs and each.runs <= there]
+
+
+def _unusable(studies: Sequence[StudyFigures], admitted: Admitted) -> Iterator[str]:
+    """Of studies whose point is on this side, those that are not used because of runs that were left out, or of what they do not say."""
+    left_out = {run_id for run_id, _ in admitted.left_out}
+    for each in studies:
+        name = f"What {each.method} found over the study {each.study_id} takes no part"
+        if not each.runs:
+            yield f"{name}: it does not say which runs entered. Make it again:  tpb attribute RUNS --with {each.method}"
+        elif gone := sorted(each.runs & left_out):
+            yield f"{name}: {', '.join(gone)} entered it and {'is' if len(gone) == 1 else 'are'} left out."
+
+
+def _of_their_own(records: list[RunRecord], studies: Sequence[StudyFigures]) -> list[RunRecord]:
+    """The runs without those that only entered a study to be subtracted; where nothing else is there, they stand for themselves."""
+    subtracted: set[str] = set()
+    for each in studies:
+        if any(each.is_about(record) for record in records):
+            subtracted |= {record.run_id for record in records if record.run_id in each.runs and not each.is_about(record)}
+    return [record for record in records if record.run_id not in subtracted]
 
 
 def _of_phase(lines: list[Line], phase: str) -> list[Line]:

@@ -101,6 +101,12 @@ def remarks(comparison: Comparison) -> Iterator[str]:
         yield "Independent repeats: Student's t on the logarithms of each group (Welch)."
     else:
         yield "One run on a side: intervals come from its own budget, and how much runs differ from each other is not in them."
+    if comparison.subtracted:
+        yield (
+            f"{comparison.subtracted} runs with one output token serve the difference only: they are in the phases by differencing, whose "
+            "intervals are between pairs, and in no other line."
+        )
+    yield from comparison.unusable
     if comparison.same_sensors:
         yield "Both sides were measured by the same sensors: their gain cancels; of their offsets stays what is not the same share of both."
     else:

@@ -40,7 +40,7 @@ def scope_energy(record: RunRecord, scope: str) -> Energy:
     budget = [
         term for domain in row["domains"] for term in _terms(record, domain, "total", _preferred_method(record, domain, row["method"]))
     ]
-    return _energy(record, row, budget)
+    return energy_of(record, row, budget)
 
 
 def phase_methods(record: RunRecord, phase: str) -> list[str]:
@@ -59,10 +59,11 @@ def phase_energy(record: RunRecord, phase: str, method: str | None) -> Energy:
         return Energy(None, reason=str(Reason.NOT_ATTRIBUTED))
     if row["joules"] is None:
         return Energy(None, method=row["method"], evidence=row["evidence"], reason=row["reason"])
-    return _energy(record, row, _terms(record, "total", phase, row["method"]))
+    return energy_of(record, row, _terms(record, "total", phase, row["method"]))
 
 
-def _energy(record: RunRecord, row: Row, budget: list[Row]) -> Energy:
+def energy_of(record: RunRecord, row: Row, budget: list[Row]) -> Energy:
+    """The energy of a row of `energy` with its budget. `record`: a run whose sensors measured it."""
     terms = tuple(_parts(record, budget)) if budget else tuple(_stated_parts(record, row))
     return Energy(
         row["joules"],

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from tpb_core.api.codes import Reason
-from tpb_core.report.comparison.energy_figures import Energy, phase_energy, phase_methods, scope_energy
+from tpb_core.report.comparison.energy_figures import Energy, scope_energy
 from tpb_core.report.comparison.log_figure import LogFigure
 from tpb_core.report.comparison.ratio import Ratio, counted_ratio, ratio_of
 from tpb_core.report.comparison.records import RunRecord
-
-METHODS_DIFFER = "methods_differ"
 
 
 @dataclass(frozen=True)
@@ -30,26 +28,11 @@ class Line:
 
 
 def energy_lines(base: Sequence[RunRecord], other: Sequence[RunRecord], scope: str, paired: bool) -> list[Line]:
-    """J per output token and per request of a scope, J per token of each phase that either side has."""
-    lines = [
-        _energy_line("J per output token", base, other, lambda r: scope_energy(r, scope), "output_tokens", paired),
-        _energy_line("J per request", base, other, lambda r: scope_energy(r, scope), "requests", paired),
+    """J per output token and per request of a scope."""
+    return [
+        energy_line("J per output token", base, other, lambda r: scope_energy(r, scope), "output_tokens", paired),
+        energy_line("J per request", base, other, lambda r: scope_energy(r, scope), "requests", paired),
     ]
-    for phase, count, title in (
-        ("prefill", "input_tokens", "prefill, J per input token"),
-        ("decode", "output_tokens", "decode, J per output token"),
-    ):
-        methods = [set(phase_methods(record, phase)) for record in (*base, *other)]
-        if scope != "total" or not any(methods):
-            continue
-        common = sorted(set.intersection(*methods))
-        if not common:
-            named = [sorted(set().union(*(set(phase_methods(record, phase)) for record in group))) for group in (base, other)]
-            reason = f"{METHODS_DIFFER}: {' / '.join(', '.join(names) or 'none' for names in named)}"
-            lines.append(Line(title, "J", None, None, Ratio(None, reason=reason)))
-            continue
-        lines += [_phase_line(title, base, other, phase, method, count, paired) for method in common]
-    return lines
 
 
 def counted_lines(base: Sequence[RunRecord], other: Sequence[RunRecord], paired: bool) -> list[Line]:
@@ -74,13 +57,7 @@ def counted_lines(base: Sequence[RunRecord], other: Sequence[RunRecord], paired:
     return lines
 
 
-def _phase_line(
-    title: str, base: Sequence[RunRecord], other: Sequence[RunRecord], phase: str, method: str, count: str, paired: bool
-) -> Line:
-    return _energy_line(title, base, other, lambda record: phase_energy(record, phase, method), count, paired)
-
-
-def _energy_line(
+def energy_line(
     title: str,
     base: Sequence[RunRecord],
     other: Sequence[RunRecord],
@@ -88,6 +65,7 @@ def _energy_line(
     count: str,
     paired: bool,
 ) -> Line:
+    """A line of energies over a count of the table `performance`, a figure for each run."""
     energies = [[energy(record) for record in group] for group in (base, other)]
     figures: list[list[LogFigure]] = []
     reason: str | None = None
