@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from tpb_core.report.rounding import MISSING, significant
 from tpb_core.report.run_facts import RunFacts
 
-HEADERS = ("dtype", "quantization", "input tokens", "output tokens", "prefill (s)", "decode (s)")
+HEADERS = ("dtype", "quantized", "input tokens", "output tokens", "prefill (s)", "decode (s)")
 _DTYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "fp32": "float32", "fp16": "float16", "all f32": "float32"}
 """Engines name the same type of number differently."""
 

@@ -18,7 +18,7 @@ from tpb_core.report.run_text import NOT_MEASURED, headline, remarks, ungraded, 
 from tpb_core.report.study_engines import engine_remarks
 from tpb_core.report.study_table import study_table
 
-_NARROWEST, _WIDTH_OF_FILES = 110, 150
+_NARROWEST, _WIDTH_OF_FILES, _WIDTH_OF_STUDIES = 110, 150, 250
 
 
 def result_console() -> Console:
@@ -33,7 +33,8 @@ def print_run(bundles: Sequence[Path], console: Console, database: Path | None =
         _print_one(bundles[0], console)
     else:
         runs = [RunFacts.read(bundle) for bundle in bundles]
-        console.print(study_table(runs))
+        wide = console if console.is_terminal else Console(file=console.file, width=_WIDTH_OF_STUDIES)
+        wide.print(study_table(runs))
         for line in engine_remarks(runs):
             console.print(Text(line, style="yellow"))
         _print_level(runs, console)
