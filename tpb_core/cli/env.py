@@ -69,16 +69,38 @@ def create_environment(name: str, source: str | None, python: str, extra: Sequen
     if not python_of(folder).exists():
         _run([uv, "venv", str(folder), "--python", python] if uv else [python, "-m", "venv", str(folder)])
     install = [uv, "pip", "install", "--python", target] if uv else [target, "-m", "pip", "install"]
-    _run([*install, "--no-deps", "-e", str(root), "-e", str(plugin)])
-    _run([*install, *_WORKER_NEEDS, *own_dependencies(plugin), *extra])
+    plugins = with_siblings(plugin)
+    _run([*install, "--no-deps", "-e", str(root), *(word for each in plugins for word in ("-e", str(each)))])
+    _run([*install, *_WORKER_NEEDS, *foreign_requirements(plugins), *extra])
     print(f"\nMade {folder}.\nUse it:  tpb engine={name} engine.python={name}")
 
 
-def own_dependencies(plugin: Path) -> list[str]:
-    """Requirements of a plugin without tpb-core, which is installed without its own; with the library that the plugin drives."""
+def with_siblings(plugin: Path) -> list[Path]:
+    """Folders of a plugin and of those of the clone that it builds upon, which are on no index either."""
+    found = [plugin]
+    for folder in found:
+        for requirement in _requirements(folder):
+            sibling = known.plugin_folder(_distribution(requirement))
+            if sibling is not None and sibling not in found:
+                found.append(sibling)
+    return found
+
+
+def foreign_requirements(plugins: Sequence[Path]) -> list[str]:
+    """What plugins of the clone require of others, the libraries that they drive included; tpb-core is installed without its own."""
+    wanted = dict.fromkeys(requirement for plugin in plugins for requirement in _requirements(plugin))
+    ours = {"tpb-core", *(plugin.name for plugin in plugins)}
+    return [requirement for requirement in wanted if _distribution(requirement) not in ours]
+
+
+def _requirements(plugin: Path) -> list[str]:
     project: dict[str, Any] = tomllib.loads((plugin / "pyproject.toml").read_text())["project"]
-    wanted = [*project.get("dependencies", []), *project.get("optional-dependencies", {}).get(_LIBRARY_EXTRA, [])]
-    return [requirement for requirement in wanted if not re.match(r"tpb[-_.]core\b", requirement, re.IGNORECASE)]
+    return [*project.get("dependencies", []), *project.get("optional-dependencies", {}).get(_LIBRARY_EXTRA, [])]
+
+
+def _distribution(requirement: str) -> str:
+    name = re.match(r"[\w.-]+", requirement)
+    return re.sub(r"[-_.]+", "-", name[0]).lower() if name else ""
 
 
 def _plugin_folder(name: str, source: str | None) -> Path:

@@ -23,7 +23,8 @@ class Room:
         """Why a request can never run to its end; None where it can."""
         if input_tokens + sampling.max_output_tokens <= self.request_tokens:
             return None
-        return f"{input_tokens} input and {sampling.max_output_tokens} output tokens do not fit into {self.request_tokens} (engine.max_model_len)"
+        wanted = f"{input_tokens} input and {sampling.max_output_tokens} output tokens"
+        return f"{wanted} do not fit into {self.request_tokens} (engine.max_model_len)"
 
     def too_much_for_one_step(self, prompts: Sequence[tuple[int, Sampling]]) -> str | None:
         """Why the prompts of a batch (input tokens and sampling of each) cannot all be computed in one step; None where they can."""
