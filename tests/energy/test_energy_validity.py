@@ -145,3 +145,58 @@ def test_a_node_below_its_parts_fails() -> None:
     run.channels = [node, *run.channels]
     run.samples["n0/bmc"] = series_of(mine.t_ns / 1e9, 0.5 * mine.value)
     assert checks(run)["rest_not_negative"].passed is False
+
+
+def cpu_times(run: MemoryRun, node_cores: float, engine_cores: float, ours_s: float = 0.0, until_s: float = 1e9) -> None:
+    """A node of 8 CPUs of which `node_cores` are busy all the time, `engine_cores` of them with the engine; our own took `ours_s`."""
+    window = run.windows[1]
+    t = np.arange(run.windows[0].t0_ns / 1e9, min(window.t1_ns / 1e9 + 1.0, until_s), 0.1)
+    for scope, cores in (("node", node_cores), ("process", engine_cores)):
+        name = f"n0/cpu_{scope}"
+        keys = {"unit": "s", "evidence": "estimated", "meter": "estimate", "extensions": {"x_cores": 8}}
+        run.channels = [*run.channels, Channel(name, name, scope, "time_counter", parent="n0", **keys)]
+        run.samples[name] = series_of(t, cores * t)
+    overhead = {**run.manifest["overhead"], "session": {"measure_cpu_s": ours_s}}
+    run.manifest = {**run.manifest, "overhead": overhead}
+
+
+def test_strangers_on_the_host_fail_the_run() -> None:
+    """Three of eight CPUs busy and two of them with the engine: one of eight is a stranger's, 12.5 %."""
+    run = good_run()
+    cpu_times(run, 3.0, 2.0)
+    row = checks(run)["host_not_busy"]
+    assert row.value == pytest.approx(0.125, abs=1e-6)
+    assert (row.passed, row.gate, row.limit) == (False, True, 0.05)
+    assert not gates_passed(checks(run))
+
+
+def test_the_engine_and_our_own_processes_are_no_strangers() -> None:
+    run = good_run()
+    cpu_times(run, 3.0, 2.0, ours_s=1.0 * run.windows[1].duration_s)
+    row = checks(run)["host_not_busy"]
+    assert row.value == pytest.approx(0.0, abs=1e-6)
+    assert gates_passed(checks(run))
+
+
+def test_announced_cpu_times_that_end_early_fail_and_absent_ones_are_no_gate() -> None:
+    run = good_run()
+    cpu_times(run, 3.0, 2.0, until_s=run.windows[1].t1_ns / 1e9 - 1.0)
+    row = checks(run)["host_not_busy"]
+    assert (row.value, row.passed, row.gate, row.reason) == (None, None, True, "no_reading")
+    row = checks(good_run())["host_not_busy"]
+    assert (row.passed, row.gate, row.reason) == (None, False, "no_sensor")
+
+
+def test_a_server_that_was_there_before_cannot_be_told_from_strangers() -> None:
+    run = good_run()
+    cpu_times(run, 7.0, 0.1)
+    run.manifest = {**run.manifest, "engine": {**run.manifest["engine"], "requested": {"url": "http://localhost:8000"}}}
+    row = checks(run)["host_not_busy"]
+    assert (row.passed, row.gate, row.reason) == (None, False, "not_ours")
+
+
+def test_what_is_only_watched_may_have_company() -> None:
+    run = good_run()
+    cpu_times(run, 7.0, 0.1)
+    run.manifest = {**run.manifest, "load": {"shape": "observed"}}
+    assert checks(run)["host_not_busy"].gate is False

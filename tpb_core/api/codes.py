@@ -28,6 +28,7 @@ class Reason(Code):
     NOT_INSTALLED = "not_installed", "a library or program that is needed is not installed"
     UNSUPPORTED = "unsupported", "the device or its driver does not offer this reading"
     METER_FAILED = "meter_failed", "the meter raised an error of its own; the text beside it says which"
+    NOT_OURS = "not_ours", "the engine is a server that we did not start, so its CPU time cannot be told from that of others"
     DISAGREES_WITH_CLOCK = "disagrees_with_clock", "the meter works in real time and the run in virtual time, or the other way round"
     NOT_CONFIGURED = "not_configured", "the meter needs an option (an address, a file, a command) that was not given"
     UNREACHABLE = "unreachable", "the address that was given does not answer"

@@ -8,6 +8,7 @@ import numpy as np
 
 from tpb_core.api import Reason, ValidityRow, Window
 from tpb_core.energy.holes import LARGEST_SHARE
+from tpb_core.energy.host_load import foreign_cpu_share
 from tpb_core.energy.intervals import coverage_factor
 from tpb_core.energy.ledger import TOTAL, RunBalance
 from tpb_core.energy.meter_checks import agreement, rest
@@ -87,6 +88,7 @@ def _window_checks(energy: RunEnergy, balance: RunBalance, window: Window) -> li
     late, due_known = client_lateness(energy, window)
     throttled, temperature = throttled_share(energy, window), temperature_drift(energy, window)
     foreign = foreign_processes(energy, window)
+    busy, unanswered = foreign_cpu_share(energy, window)
     rows = [
         CHECKS["window_bracketed"].row(float(open_ends) if meters else None, window=name, reason=no_sensor),
         CHECKS["no_gap"].row(holes, window=name, reason=no_sensor, limit=LARGEST_SHARE),
@@ -101,6 +103,9 @@ def _window_checks(energy: RunEnergy, balance: RunBalance, window: Window) -> li
         ),
         CHECKS["no_foreign_process"].row(foreign, window=name, answerable=foreign is not None, reason=_unless(foreign, Reason.NO_READING)),
     ]
+    # Announced CPU times without readings are a gate without an answer; a run without them cannot be asked, and a watched one has company.
+    told = unanswered in (None, Reason.NO_READING) and not watched
+    rows.append(CHECKS["host_not_busy"].row(busy, window=name, answerable=told, reason=_unless(busy, unanswered or Reason.NO_SENSOR)))
     rows += agreement(energy, balance, window)
     rows += rest(energy, balance, window)
     if (line := balance.lines.get((name, TOTAL, "gross"))) is not None:

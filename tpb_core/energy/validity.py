@@ -43,6 +43,7 @@ _ROWS = (
     Check("no_gap", "largest share of the window that holes of a primary channel cover", 0.01, "1", True),
     Check("expected_devices", "devices of the engine without a meter of their own, and one where nothing is metered", 0, "devices", True),
     Check("no_foreign_process", "events of processes that are not ours on a device of the run", 0, "events", True),
+    Check("host_not_busy", "share of all CPUs' time that went to processes neither the engine's nor ours", 0.05, "1", True),
     Check("no_throttling", "share of the window with lowered clocks because of heat or a power brake", 0.01, "1", True),
     Check("steady_temperature", "change of a device's temperature over the window's last two thirds", 2.0, "degC/min", True),
     Check("sampler_on_time", "share of the sampler's ticks that were missed", 0.01, "1", True),
