@@ -78,11 +78,12 @@ def validity_page() -> str:
             " means over repeats.",
             "",
             *table(("check", "value", "limit", "unit", ""), rows),
-            "`host_not_busy` is a gate because what strangers' processes draw is in the readings of package, DRAM and node, no attributor can"
-            " take it out, and they take time from the engine. It compares two channels of the meter `estimate`: the CPU time of the node, and"
-            " that of the engine's processes; our own are taken off as the manifest's `overhead` states them. Where the meter announced them"
-            " and they do not enclose the window, the gate has no answer and fails. It is no gate where they were not recorded (`no_sensor`),"
-            " where the engine is a server that was there before (`not_ours`), and for `tpb measure` and `tpb attach`, which only watch.",
+            "`host_not_busy` is a gate because what strangers' processes draw is in the readings of package, DRAM and node, no"
+            " attributor can take it out, and they take time from the engine. It compares two channels of the meter `estimate`: the"
+            " CPU time of the node, and that of the engine's processes; our own are taken off as the manifest's `overhead` states"
+            " them. Where the meter announced them and they do not enclose the window, the gate has no answer and fails. It is no"
+            " gate where they were not recorded (`no_sensor`), where the engine is a server that was there before (`not_ours`), and"
+            " for `tpb measure` and `tpb attach`, which only watch.",
             "",
             "## Levels of evidence",
             "",
