@@ -17,6 +17,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "openai": "tpb-engine-openai",
         "sim": "tpb-sim",
         "trtllm": "tpb-engine-trtllm",
+        "trtllm_serve": "tpb-engine-trtllm",
         "vllm": "tpb-engine-vllm",
     },
     "tpb.meters": {
@@ -33,6 +34,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "redfish": "tpb-meter-redfish",
         "server": "tpb-engine-openai",
         "sim": "tpb-sim",
+        "trtllm_energy": "tpb-engine-trtllm",
     },
     "tpb.prompts": {"builtin": "tpb-prompts", "file": "tpb-prompts", "synthetic": "tpb-prompts", "trace": "tpb-prompts"},
     "tpb.attributors": {

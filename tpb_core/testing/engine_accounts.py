@@ -42,11 +42,12 @@ def check_steps_in_order(steps: Sequence[Step]) -> None:
 
 
 def check_steps_hold_tokens(sink: RecordingSink, drafts: Iterable[str] = ()) -> None:
-    """All output tokens came out of steps: the sums agree, and each stamp lies at or after the start of a step that emitted."""
+    """All output tokens came out of steps: the sums agree. A server may go on a little with a request that was given up."""
     target = [step for step in sink.steps if step.instance not in set(drafts)]
     emitted = sum(step.emitted_tokens for step in target)
-    counted = sum(recorded.counted_tokens for recorded in sink.requests.values())
-    assert emitted == counted, f"steps emitted {emitted} tokens and requests report {counted}"
+    counted = sum(recorded.counted_tokens or recorded.output_tokens or 0 for recorded in sink.requests.values())
+    given_up = any(recorded.status != "ok" for recorded in sink.requests.values())
+    assert emitted == counted or (given_up and emitted > counted), f"steps emitted {emitted} tokens and requests report {counted}"
 
 
 def check_members(sink: RecordingSink, drafts: Iterable[str] = ()) -> None:

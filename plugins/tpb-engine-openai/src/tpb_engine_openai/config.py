@@ -54,6 +54,6 @@ class OpenAiConfig(EngineConfig):
 
     def asked(self) -> dict[str, Any]:
         """The options that were given another value than their default, without those that say only how the server is reached."""
-        chosen = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _HOW_TO_REACH_IT}
+        chosen = {field.name: getattr(self, field.name) for field in fields(OpenAiConfig) if field.name not in _HOW_TO_REACH_IT}
         defaults = OpenAiConfig()
         return {name: value for name, value in chosen.items() if value != getattr(defaults, name)}
