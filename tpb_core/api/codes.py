@@ -54,6 +54,7 @@ class Reason(Code):
     NOT_ALLOCATED = "not_allocated", "the device was not used by the run"
     MIG_SLICE = "mig_slice", "the run owns a slice of the device and power is known for the whole board only"
     DOMAIN_MISSING = "domain_missing", "a domain with a primary channel has no figure, so a sum over domains is not known"
+    NOT_REPORTED = "not_reported", "the imported source states totals without samples, and not this one"
     STATUS_PARTIAL = "status_partial", "the run was cut off before this could be measured"
     METHOD_REFUSED = "method_refused", "the attribution method's preconditions do not hold for this bundle"
     NOT_SPLIT = "not_split", "this method gives totals only, it does not split them into phases"

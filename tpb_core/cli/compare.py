@@ -25,6 +25,7 @@ each of the others is divided by it.
   --independent        they are not
   --with-invalid       take in runs that are not valid; the reason is shown
   --with-estimates     take in energies that are estimates
+  --with-reported      take in energies that an imported source reported without samples
   --with-simulated     let simulated runs stand beside real ones
   --format NAME        {", ".join(FORMATS)}
   --database FILE      default: runs/tpb.duckdb
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> int:
         "compare",
         argv,
         values={"--phase": None, "--scope": "total", "--window": "measure", "--format": "table", "--database": "runs/tpb.duckdb"},
-        switches=("--paired", "--independent", "--with-invalid", "--with-estimates", "--with-simulated"),
+        switches=("--paired", "--independent", "--with-invalid", "--with-estimates", "--with-simulated", "--with-reported"),
     )
     if words.help or not argv:
         print(USAGE, end="")
@@ -59,7 +60,7 @@ def main(argv: list[str]) -> int:
 
     database, window = words.path("--database"), words.value("--window")
     groups = [group_of(word, database, window) for word in words.plain]
-    permissions = Permissions(words.on("--with-invalid"), words.on("--with-estimates"), words.on("--with-simulated"))
+    permissions = Permissions(*(words.on(f"--with-{what}") for what in ("invalid", "estimates", "simulated", "reported")))
     pairing = "paired" if words.on("--paired") else "independent" if words.on("--independent") else "auto"
     comparisons = [
         compare(groups[0], group, window=window, scope=words.value("--scope"), permissions=permissions, pairing=pairing, phase=phase)

@@ -26,7 +26,8 @@ the energies of two cannot be told apart, that is a tie. CONDITION is what could
   --format NAME        {", ".join(FORMATS)}
   --scope NAME         total (default), gpu, package, node, ...
   --window NAME        measure (default), steady, ...
-  --with-invalid, --with-estimates, --with-simulated    take in what is left out otherwise
+  --with-invalid, --with-estimates, --with-simulated, --with-reported
+                       take in what is left out otherwise
   --database FILE      default: runs/tpb.duckdb
   -h, --help           print this
 """
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
             "--energy": "token", "--speed": "output_tokens_per_s", "--svg": None, "--csv": None, "--format": "table", "--scope": "total",
             "--window": "measure", "--database": "runs/tpb.duckdb",
         },
-        switches=("--with-invalid", "--with-estimates", "--with-simulated"),
+        switches=("--with-invalid", "--with-estimates", "--with-simulated", "--with-reported"),
     )  # fmt: skip
     if words.help:
         print(USAGE, end="")
@@ -59,7 +60,9 @@ def main(argv: list[str]) -> int:
 
     energy, speed, scope = words.choice("--energy", list(ENERGIES)), words.choice("--speed", list(SPEEDS)), words.value("--scope")
     records = all_runs(words.path("--database"), words.plain[0] if words.plain else None, words.value("--window"))
-    field = field_of(records, scope, Permissions(words.on("--with-invalid"), words.on("--with-estimates"), words.on("--with-simulated")))
+    field = field_of(
+        records, scope, Permissions(*(words.on(f"--with-{what}") for what in ("invalid", "estimates", "simulated", "reported")))
+    )
     found, lacking = places(field.configurations, scope=scope, energy=energy, speed=speed)
     said = [*(f"Without both figures: {label}" for label in lacking), *remarks(field, scope)]
     caption = f"{len(found)} configurations, scope {scope}; bars are 95 % intervals (total where known)"

@@ -25,7 +25,8 @@ apart are ties. CONDITION is what could follow "where" in a query of the view re
   --format NAME        {", ".join(FORMATS)}
   --scope NAME         total (default), gpu, package, node, ...
   --window NAME        measure (default), steady, ...
-  --with-invalid, --with-estimates, --with-simulated    take in what is left out otherwise
+  --with-invalid, --with-estimates, --with-simulated, --with-reported
+                       take in what is left out otherwise
   --database FILE      default: runs/tpb.duckdb
   -h, --help           print this
 """
@@ -40,7 +41,7 @@ def main(argv: list[str]) -> int:
             "--slo": None, "--svg": None, "--csv": None, "--format": "table", "--scope": "total", "--window": "measure",
             "--database": "runs/tpb.duckdb",
         },
-        switches=("--with-invalid", "--with-estimates", "--with-simulated"),
+        switches=("--with-invalid", "--with-estimates", "--with-simulated", "--with-reported"),
     )  # fmt: skip
     if words.help:
         print(USAGE, end="")
@@ -64,7 +65,9 @@ def main(argv: list[str]) -> int:
 
     scope = words.value("--scope")
     records = all_runs(words.path("--database"), words.plain[0] if words.plain else None, words.value("--window"), WITH_REQUESTS)
-    field = field_of(records, scope, Permissions(words.on("--with-invalid"), words.on("--with-estimates"), words.on("--with-simulated")))
+    field = field_of(
+        records, scope, Permissions(*(words.on(f"--with-{what}") for what in ("invalid", "estimates", "simulated", "reported")))
+    )
     candidates = recommend(field.configurations, targets, scope)
     title = f"Energy per good request under {', '.join(target.text for target in targets)} (scope {scope})"
     if target := words.optional("--svg"):

@@ -56,7 +56,8 @@ class RunFacts:
     @property
     def balance(self) -> Row | None:
         """The row of `energy_balance` for the total."""
-        return next((row for row in self.balances if row["domain"] == "total"), None)
+        rows = [row for row in self.balances if row["domain"] == "total"]
+        return min(rows, key=lambda row: row["evidence"] is None, default=None)
 
     def phase(self, phase: str, domain: str = "total") -> Row | None:
         """The row of a phase by the method that has a figure for it, else one that says why there is none."""
@@ -65,8 +66,9 @@ class RunFacts:
 
     @property
     def measured(self) -> bool:
-        """Whether a sensor gave any energy; estimates do not count."""
-        return any(c["kind"] in LEDGER_KINDS and c["evidence"] != "estimated" for c in self.manifest["channels"])
+        """Whether a sensor gave any energy, here or where an imported total comes from; estimates do not count."""
+        reported = any(row["evidence"] == "reported" and row["joules"] is not None for row in self.results)
+        return reported or any(c["kind"] in LEDGER_KINDS and c["evidence"] != "estimated" for c in self.manifest["channels"])
 
     @property
     def observed(self) -> bool:

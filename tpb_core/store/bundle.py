@@ -21,6 +21,7 @@ from tpb_core.store.manifest import MANIFEST, read_manifest
 from tpb_core.store.manifest_shape import check_shape
 from tpb_core.store.membership import check_membership
 from tpb_core.store.outputs import check_output
+from tpb_core.store.reported import read_reported
 from tpb_core.store.requests import Requests, refuse_repeated, refuse_reversed
 from tpb_core.store.samples import Samples
 from tpb_core.store.schema import OUTPUT_TABLES
@@ -42,6 +43,7 @@ class Bundle:
         self._channels = channels_of(manifest, MANIFEST)
         self._window_table = _read_windows(path)
         self._event_table = _read_events(path)
+        self._reported = read_reported(path, self._window_table["window"].to_pylist())
         self._requests = Requests(path)
         self._steps: StepLog | None = read_steps(path, manifest)
         self._samples = Samples(path, [channel.channel for channel in self._channels])
@@ -99,6 +101,7 @@ class Bundle:
         if table == "samples":
             raise ValueError("samples are handed out by series()")
         kept = {"windows": self._window_table, "events": self._event_table, "requests": self._requests.table, **self._outputs}
+        kept["reported"] = self._reported
         if table in kept:
             return kept[table]
         if table == "steps":

@@ -90,7 +90,15 @@ PROMPTS = _schema(
 )
 TEXTS = _schema(("request*", _I32), ("text", _STRING))
 SCORES = _schema(("request*", _I32), ("scorer*", _STRING), ("score", _F64))
-REPORTED = _schema(("window*", _STRING), ("domain*", _STRING), ("phase*", _STRING), ("joules", _F64))
+REPORTED = _schema(
+    ("window*", _STRING),
+    ("domain*", _STRING),
+    ("phase*", _STRING),
+    ("joules", _F64),
+    ("scope", _STRING),
+    ("u_without_calibration_j", _F64),
+    ("u_total_j", _F64),
+)
 
 _METHOD = (("method*", _STRING), ("attributor_version", _STRING), ("parameters", _STRING))
 _STUDY = (("point", _STRING), ("arm", _STRING))

@@ -14,12 +14,14 @@ from tpb_core.api.channel import EVIDENCE, LEDGER_KINDS, Channel
 from tpb_core.api.codes import Reason
 from tpb_core.store.bundle import Bundle
 
-TOTAL = "total"
+TOTAL, REPORTED = "total", "reported"
 Row = dict[str, Any]
 
 
 def scope_energy_of(bundle: Bundle) -> list[Row]:
     """One row for each window that has an end and each scope: `total` and the scopes of the domains that the run uses.
+
+    What an imported source reported stands where nothing else was recorded of a domain, never in for a measured figure that is missing.
 
     Gross energy of the whole window, by the method that comes first: one with a figure, `totals`, then by name. A scope of several
     domains (GPUs of one server) is their sum; its uncertainty comes from their budgets, where equal terms of equal sources add with
@@ -88,6 +90,8 @@ def _by(rows: Iterable[Row], key: Sequence[str]) -> dict[tuple[Any, ...], list[R
 
 
 def _preferred(rows: Sequence[Row]) -> Row | None:
+    recorded = [row for row in rows if row["evidence"] not in (None, REPORTED)]
+    rows = recorded or [row for row in rows if row["evidence"] == REPORTED] or rows
     return min(rows, key=lambda row: (row["joules"] is None, not row["method"].startswith("totals"), row["method"]), default=None)
 
 

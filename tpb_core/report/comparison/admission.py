@@ -9,6 +9,7 @@ from tpb_core.api.errors import Refused
 from tpb_core.report.comparison.records import RunRecord
 
 ESTIMATE = "its energy is an estimate, not a measurement"
+REPORTED = "its energy was reported by an imported source, without samples"
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class Permissions:
     invalid: bool = False
     estimates: bool = False
     simulated: bool = False
+    reported: bool = False
 
 
 @dataclass
@@ -30,14 +32,16 @@ class Admitted:
 
 
 def admit(records: Iterable[RunRecord], scope: str, permissions: Permissions) -> Admitted:
-    """Leave out invalid runs and estimates unless they were asked for."""
+    """Leave out invalid runs, estimates and reported totals unless they were asked for."""
     admitted = Admitted()
     for record in records:
-        invalid, estimate = why_invalid(record), _estimate(record, scope)
-        if (invalid and not permissions.invalid) or (estimate and not permissions.estimates):
-            admitted.left_out.append((record.run_id, invalid if invalid and not permissions.invalid else str(estimate)))
+        reasons = [(why_invalid(record), permissions.invalid), (_unmeasured(record, scope, "estimated", ESTIMATE), permissions.estimates)]
+        reasons.append((_unmeasured(record, scope, "reported", REPORTED), permissions.reported))
+        against = [reason for reason, permitted in reasons if reason is not None and not permitted]
+        if against:
+            admitted.left_out.append((record.run_id, "; ".join(against)))
             continue
-        admitted.tolerated += [(record.run_id, reason) for reason in (invalid, estimate) if reason]
+        admitted.tolerated += [(record.run_id, reason) for reason, _ in reasons if reason is not None]
         admitted.records.append(record)
     return admitted
 
@@ -52,9 +56,9 @@ def why_invalid(record: RunRecord) -> str | None:
     return None if run["valid"] else f"not valid: {', '.join(run['failed_gates'])}"
 
 
-def _estimate(record: RunRecord, scope: str) -> str | None:
+def _unmeasured(record: RunRecord, scope: str, evidence: str, reason: str) -> str | None:
     row = record.scope_energy.get(scope)
-    return ESTIMATE if row is not None and row["evidence"] == "estimated" else None
+    return reason if row is not None and row["evidence"] == evidence else None
 
 
 def refuse_empty(word: str, admitted: Admitted) -> None:
@@ -62,8 +66,10 @@ def refuse_empty(word: str, admitted: Admitted) -> None:
     if admitted.records:
         return
     reasons = [f"  {run_id}: {reason}" for run_id, reason in admitted.left_out]
-    estimates = [reason == ESTIMATE for _, reason in admitted.left_out]
-    flags = ["--with-invalid"] * (not all(estimates)) + ["--with-estimates"] * any(estimates)
+    said = [reason.split("; ") for _, reason in admitted.left_out]
+    flags = ["--with-invalid"] * any({*reason} - {ESTIMATE, REPORTED} for reason in said)
+    flags += ["--with-estimates"] * any(ESTIMATE in reason for reason in said)
+    flags += ["--with-reported"] * any(REPORTED in reason for reason in said)
     fix = f"To see it all the same, add: {' '.join(flags)}" if flags else "Measure it again."
     raise Refused(f"nothing of {word!r} can be compared.", fix, reasons)
 

@@ -30,17 +30,19 @@ class Totals(Attributor[TotalsConfig]):
     config_class = TotalsConfig
 
     def attribute(self, runs: Sequence[RunView]) -> list[Ledger]:
-        """One ledger, method `totals`. Never refuses: what has no figure is NULL with a reason."""
+        """Method `totals`, and `totals/reported` for what an imported source reported. Never refuses: no figure is NULL with a reason."""
         from tpb_core.energy.checks import run_checks
         from tpb_core.energy.evidence import level_rows
         from tpb_core.energy.ledger import balance_of, ledger_of
+        from tpb_core.energy.reported import reported_ledger
         from tpb_core.energy.run_energy import RunEnergy
 
         energy = RunEnergy(runs[0])
         balance = balance_of(energy, _without_phases)
         ledger = ledger_of(energy, balance, "totals", VERSION, {})
         ledger.validity = [*run_checks(energy, balance, "totals"), *level_rows(energy, ledger.energy)]
-        return [ledger]
+        reported = reported_ledger(energy, VERSION)
+        return [ledger] if reported is None else [ledger, reported]
 
 
 def _without_phases(energy: RunEnergy, domain: Domain, window: Window) -> DomainEnergy:
