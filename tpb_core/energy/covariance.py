@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.refresh_grid import CHUNK
+from tpb_core.energy.window_edges import increments_divided, readings_divided
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -18,8 +19,7 @@ LARGEST_SHARE = 8
 NEGLIGIBLE = 1e-9
 LEAST_BLOCK_REFRESHES = 5
 LEAST_BLOCK_AVERAGINGS = 3
-NEIGHBOURS = 2
-LEAST_FOR_STAMPS = 30
+LEAST_FOR_STAMPS = 12
 WANDER = 0.015
 """How far the line through a chunk of refreshes is off, as a share of the bracket (found by simulation for brackets of 20 to 60 ms)."""
 LEAST_STAMP_SHARE = 0.15
@@ -29,11 +29,11 @@ LEAST_EVEN_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Errors:
-    """Covariances by term (J^2), the long-run variance of unexplained power in one second (J^2/s), and degrees of freedom."""
+    """Covariances by term (J^2), the long-run variance of unexplained power in one second (J^2/s), degrees of freedom by term (else many)."""
 
     covariances: dict[str, Floats]
     noise_j2_per_s: float
-    dof: float
+    dof: dict[str, float | None]
 
 
 def error_covariances(
@@ -54,7 +54,6 @@ def error_covariances(
     covered = block_covariance((weights - ideal) * residual[:, None], block) * share
     covariances = {"sampling": sampled + covered}
     noise = float(block_covariance((ideal[:, :1] * residual[:, None]), block)[0, 0]) / max(float(ideal[:, 0].sum()), 1e-9)
-    stamps = np.zeros(len(residual) + 1)
     if observations.increments:
         around = np.maximum((np.concatenate([power[:1], power]) + np.concatenate([power, power[-1:]])) / 2, 0.0)
         stamps = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) / np.sqrt(12)
@@ -66,36 +65,15 @@ def error_covariances(
     else:
         sigma = max(white_noise(residual, good), observations.quantum_w / float(np.sqrt(12)))
         covariances["noise"] = share * sigma**2 * (weights[good].T @ weights[good])
-    covariances["window_edges"] = _window_edges(observations, rows, residual, power, stamps, weights.shape[1], edges_s)
-    return Errors(covariances, noise, max(len(residual) / block - unknowns, 2.0))
-
-
-def _window_edges(
-    observations: Observations,
-    rows: slice,
-    residual: Floats,
-    power: Floats,
-    stamp_u_s: Floats,
-    size: int,
-    edges_s: tuple[float, float],
-) -> Floats:
-    """A window edge inside a cell: how its energy divides is known as well as power around it is constant beside the model.
-
-    The stamps next to it count fully: no neighbour makes up for them.
-    """
-    variance = 0.0
-    cell_lo, cell_hi = observations.cell_lo_s[rows], observations.cell_hi_s[rows]
-    for t_s in edges_s:
-        k = int(np.clip(np.searchsorted(cell_hi, t_s, "right"), 0, len(cell_lo) - 1))
-        length = cell_hi[k] - cell_lo[k]
-        share = float(np.clip((t_s - cell_lo[k]) / max(length, 1e-12), 0.0, 1.0))
-        near = residual[max(k - NEIGHBOURS, 0) : k + NEIGHBOURS + 1]
-        variance += ((length * share * (1 - share) + observations.averaging_s / 8) * float(np.ptp(near))) ** 2 / 3
-        if observations.increments:
-            variance += (float(power[k]) * float(stamp_u_s[k + 1])) ** 2
-    covariance = np.zeros((size, size))
-    covariance[0, 0] = variance
-    return covariance
+    edge_dof: float | None = None
+    divided = np.zeros_like(sampled)
+    if observations.increments:
+        divided[0, 0], edge_dof = increments_divided(observations, rows, residual, power, stamps, edges_s)
+    else:
+        divided[0, 0] = readings_divided(observations, rows, residual, edges_s)
+    covariances["window_edges"] = divided
+    dof = {"sampling": max(len(residual) / block - unknowns, 2.0), "window_edges": edge_dof}
+    return Errors(covariances, noise, dof)
 
 
 def block_length(residual: Floats, at_least: int) -> int:

@@ -174,7 +174,7 @@ def figures_of(energy: RunEnergy, meter: ChannelMeter, fit: Fit, window: Window)
         for nth, vector in enumerate(independent_sources(covariance)):
             source = energy.once(term, window.window, meter.channel.channel, str(nth))
             for k, name in enumerate(names):
-                figures[name] = figures[name].with_term(term, source, float(vector[k]), dof=fit.dof if term == "sampling" else None)
+                figures[name] = figures[name].with_term(term, source, float(vector[k]), dof=fit.dof.get(term))
     for term, effect in fit.signed.items():
         source = energy.once("clock", meter.channel.node) if term == "clock" else meter.sensor
         for k, name in enumerate(names):

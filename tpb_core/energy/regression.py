@@ -34,7 +34,7 @@ class Fit:
     """Energies of a window from one channel. `names[0]` is "total", then the states that occur in it; vectors follow that order.
 
     `energy_j`; `covariances` by term (J^2); `signed` effects of one standard uncertainty by term (J); `noise_j2_per_s` is the long-run
-    variance that power fluctuations not explained by the states add in one second; `dof` belongs to the covariances.
+    variance that power fluctuations not explained by the states add in one second; `dof` belongs to the covariances, by term.
     """
 
     names: tuple[State | str, ...]
@@ -43,7 +43,7 @@ class Fit:
     covariances: dict[str, Floats]
     signed: dict[str, Floats]
     noise_j2_per_s: float
-    dof: float
+    dof: dict[str, float | None]
     n: int
     alignment: Alignment
 

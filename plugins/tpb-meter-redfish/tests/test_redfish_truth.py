@@ -15,7 +15,6 @@ from tpb_core.testing.power_world import PowerTrace
 from tpb_meter_redfish import RedfishConfig, RedfishMeter
 
 REFRESH_S = 1.0
-TOO_NARROW = "asked once a refresh, half a minute reads 0.8 % (51 J) high, and the interval (27 J) no longer covers that; 130 J would"
 
 
 class Shown:
@@ -46,13 +45,13 @@ def shown() -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phase_s", [0.2, 1.0, 5.0, pytest.param(30.0, marks=pytest.mark.xfail(reason=TOO_NARROW, strict=False))])
+@pytest.mark.parametrize("phase_s", [0.2, 1.0, 5.0, 30.0])
 def test_the_interval_of_an_energy_counter_holds_the_truth_or_there_is_no_figure(shown: Shown, phase_s: float) -> None:
     # Whole joules, refreshed once a second, asked once a second (the default).
     tree.chassis(shown.service.tree, "1", metrics={"EnergyJoules": lambda: shown.joules, "PowerWatts": lambda: shown.watts})
     trials = [shown.trial(seed, phase_s, 1.0) for seed in range(300)]
     assert np.mean([t.holds or t.reason is not None for t in trials]) >= 0.92
-    if phase_s >= 10.0:
+    if phase_s >= 5.0:
         assert [t.reason for t in trials if t.reason is not None] == []
 
 
