@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,16 @@ def importable_double() -> Iterator[None]:
         del sys.modules[name]
 
 
+@pytest.fixture(scope="session")
+def served() -> Any:
+    """The module `served`: stand-ins of trtllm-serve in processes of their own."""
+    spec = importlib.util.spec_from_file_location("served", Path(__file__).parent / "served.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.fixture
 def settings() -> Iterator[Any]:
     """How the stand-in behaves; put back after the test."""
@@ -46,9 +57,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class Desk:
     """One open engine and the requests that tests make of it."""
 
-    def __init__(self, model: Path, **options: Any) -> None:
+    def __init__(self, model: Path | str | None, **options: Any) -> None:
         context = EngineContext(clock=SuiteClock(), run_id="r")
-        self.engine = TrtllmEngine(TrtllmConfig(**{"model": str(model), **options}), context)
+        self.engine = TrtllmEngine(TrtllmConfig(model=None if model is None else str(model), **options), context)
         self.opening = RecordingSink()
         self.sink = RecordingSink()
         self.description = self.engine.open(self.opening)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from typing import NamedTuple
 
 PATH = "/energy_metrics"
@@ -45,5 +44,6 @@ def read_answer(status: int, body: bytes) -> EnergyAnswer:
 
 
 def _number(value: object, limit: float) -> float | None:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and 0 <= value < limit
-    return float(value) if good else None  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < limit:
+        return None
+    return float(value)

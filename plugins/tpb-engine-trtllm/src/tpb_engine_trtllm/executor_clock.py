@@ -6,7 +6,6 @@ sides; together they give an interval. Times in ns.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,7 +19,7 @@ _READINGS = 5
 def as_ns(seconds: object) -> int | None:
     """Nanoseconds of a stamp: a `timedelta`, or a number of seconds. None for what is neither, negative, or no time at all (0)."""
     total = seconds.total_seconds() if hasattr(seconds, "total_seconds") else seconds
-    if isinstance(total, bool) or not isinstance(total, (int, float)) or not math.isfinite(total) or not 0 < total < 1e10:
+    if isinstance(total, bool) or not isinstance(total, (int, float)) or not 1e-6 <= total < 1e10:
         return None
     return round(total * 1e9)
 

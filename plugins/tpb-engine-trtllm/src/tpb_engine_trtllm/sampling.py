@@ -22,8 +22,11 @@ def honoured(config: TuningOptions, backend: str | None) -> frozenset[str]:
     return _DRAWN if seeded else frozenset()
 
 
-def parameters(sampling: Sampling, fields: Collection[str]) -> dict[str, Any]:
-    """Arguments of `SamplingParams`. `fields` are the names that the class has in this release. Raises BadInput, Refused."""
+def parameters(sampling: Sampling, fields: Collection[str], *, timed: bool) -> dict[str, Any]:
+    """Arguments of `SamplingParams`. `fields` are the names that the class has in this release; `timed` asks for the request's times.
+
+    Raises BadInput, Refused.
+    """
     if sampling.beam_width > 1 or sampling.stop:
         raise Refused(
             "beam search and stop strings are not honoured exactly by TensorRT-LLM's LLM API",
@@ -35,7 +38,7 @@ def parameters(sampling: Sampling, fields: Collection[str]) -> dict[str, Any]:
         "detokenize": False,
         "add_special_tokens": False,
     }
-    if "return_perf_metrics" in fields:
+    if timed and "return_perf_metrics" in fields:
         given["return_perf_metrics"] = True
     if sampling.temperature <= 0:
         if sampling.n > 1:

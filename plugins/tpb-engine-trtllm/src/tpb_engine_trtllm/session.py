@@ -63,7 +63,9 @@ class LlmSession:
 
     def submit(self, request: Request) -> None:
         """Begin a request. Raises BadInput, Refused."""
-        parameters = self._parameters_class(**sampling.parameters(request.sampling, self._parameter_names))
+        parameters = self._parameters_class(
+            **sampling.parameters(request.sampling, self._parameter_names, timed=self._config.request_metrics)
+        )
         self.streams.submit(request, sampling.prompt_ids(request), parameters)
 
     def first_request(self) -> None:

@@ -109,7 +109,7 @@ class StepLog:
 
     def _progress(self, iteration: Iteration) -> tuple[int | None, int | None]:
         """Tokens that came out since the last iteration, and KV length of the decoding requests at its start; None where not told."""
-        if not iteration.requests:
+        if not iteration.requests and not self._needs_requests:
             return None, None
         emitted = kv_tokens = 0
         for number, state in iteration.requests.items():

@@ -13,6 +13,8 @@ from tensorrt_llm.executor.result import RequestOutput
 from tensorrt_llm.llmapi.llm_args import TorchLlmArgs, TrtLlmArgs
 from tensorrt_llm.sampling_params import SamplingParams
 
+FORGOTTEN: list[Any] = []
+"""Ranks that nobody ended."""
 TEMPLATE_START, TEMPLATE_END = "<|user|>", "<|assistant|>"
 
 
@@ -106,6 +108,7 @@ class BaseLLM:
             self._executor.shutdown()
             self._executor = None
         if SETTINGS.leaves_ranks:
+            FORGOTTEN.extend(self._ranks)
             return
         for rank in self._ranks:
             rank.kill()

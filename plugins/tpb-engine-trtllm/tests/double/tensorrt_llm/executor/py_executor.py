@@ -145,7 +145,8 @@ class PyExecutor:
             "schedulerMode": "overlap" if self._overlap else "non_overlap",
         }  # fmt: skip
         if getattr(self._args, "enable_iter_req_stats", False):
-            row["requestStats"] = [self._state(request, sequence) for request in self._active for sequence in request.sequences]
+            states = [self._state(request, sequence) for request in self._active for sequence in request.sequences]
+            row |= {"requestStats": states} if states else {}
         self._iter_stats_result.put(row)
 
     def _state(self, request: Running, sequence: Sequence) -> dict[str, Any]:
