@@ -12,6 +12,7 @@ import asyncio
 import gc
 import json
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +62,7 @@ class _Connection(asyncio.Protocol):
             self._stream.cancel()
 
     def data_received(self, data: bytes) -> None:
+        came_ns = time.monotonic_ns()
         self._buffer += data
         while (end := self._buffer.find(b"\r\n\r\n")) >= 0:
             head = bytes(self._buffer[:end]).decode("latin-1").split("\r\n")
@@ -71,9 +73,9 @@ class _Connection(asyncio.Protocol):
             body = bytes(self._buffer[end + 4 : end + 4 + length])
             del self._buffer[: end + 4 + length]
             method, path, _ = head[0].split(" ", 2)
-            self._answer(method, path, headers, body)
+            self._answer(method, path, headers, body, came_ns)
 
-    def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+    def _answer(self, method: str, path: str, headers: dict[str, str], body: bytes, came_ns: int) -> None:
         settings = self._settings
         if settings.api_key is not None and headers.get("authorization") != f"Bearer {settings.api_key}":
             self._reply(401, {"error": {"message": "wrong key", "code": 401}})
@@ -82,7 +84,7 @@ class _Connection(asyncio.Protocol):
         elif method == "GET":
             self._page(path)
         elif path in ("/v1/completions", "/v1/chat/completions"):
-            self._complete(path, json.loads(body))
+            self._complete(path, json.loads(body), came_ns)
         elif path == "/tokenize":
             self._reply(200, {"tokens": _tokens_of(json.loads(body))})
         elif path == "/detokenize":
@@ -102,8 +104,7 @@ class _Connection(asyncio.Protocol):
         elif path == "/health":
             self._reply(200, {})
         elif path == "/double/stamps":
-            self._reply(200, dict(self._counters.stamps))
-            self._counters.stamps.clear()
+            self._reply(200, self._counters.take_stamps())
         elif path == "/metrics" and settings.has_metrics:
             self._send(200, "text/plain; version=0.0.4", self._counters.text().encode())
         elif path == "/energy_metrics" and settings.energy_w is not None:
@@ -111,7 +112,7 @@ class _Connection(asyncio.Protocol):
         else:
             self._reply(404, {"detail": "Not Found"})
 
-    def _complete(self, path: str, body: dict[str, Any]) -> None:
+    def _complete(self, path: str, body: dict[str, Any], came_ns: int) -> None:
         double = body.get("double") or {}
         if self._settings.keeps_bodies:
             self._counters.received.append((asyncio.get_running_loop().time(), body))
@@ -123,7 +124,9 @@ class _Connection(asyncio.Protocol):
         settings = self._settings
         count = len(_tokens_of(body))
         pace = (settings.first_token_s + settings.prompt_token_s * count, settings.token_s)
-        self._stream = Stream(body, double, count, chat="chat" in path, pace=pace, transport=self._transport, counters=self._counters)
+        self._stream = Stream(
+            body, double, count, chat="chat" in path, arrived_ns=came_ns, pace=pace, transport=self._transport, counters=self._counters
+        )
 
     def _reply(self, status: int, document: dict[str, Any]) -> None:
         self._send(status, "application/json", json.dumps(document).encode())

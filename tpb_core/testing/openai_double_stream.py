@@ -24,8 +24,14 @@ class Counters:
     closed_early: int = 0
     """Streams whose client went away."""
     received: list[tuple[float, dict[str, Any]]] = field(default_factory=list)
-    stamps: dict[str, list[int]] = field(default_factory=dict)
-    """`cache_salt` of a request -> CLOCK_MONOTONIC in ns when it was there in full, and when its first token was sent."""
+    stamps: list[list[int]] = field(default_factory=list)
+    """Of each request in the order of arrival: CLOCK_MONOTONIC in ns when it was there in full, and when its first token was sent."""
+
+    def take_stamps(self) -> dict[str, Any]:
+        """`stamps` and `most_running` since the last call; both begin anew."""
+        taken = {"stamps": self.stamps, "most_running": self.most_running}
+        self.stamps, self.most_running = [], self.running
+        return taken
 
     def text(self) -> str:
         """In the Prometheus text format, under vLLM's names."""
@@ -53,6 +59,7 @@ class Stream:
         prompt_tokens: int,
         *,
         chat: bool,
+        arrived_ns: int,
         pace: tuple[float, float],
         transport: asyncio.Transport,
         counters: Counters,
@@ -69,8 +76,8 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._begin_s, self._token_s = self._loop.time(), pace[1]
         self._first_s = pace[0]
-        self._stamps = counters.stamps.setdefault(str(body.get("cache_salt")), [])
-        self._stamps.append(time.monotonic_ns())
+        self._stamps = [arrived_ns]
+        counters.stamps.append(self._stamps)
         counters.prompt_tokens += prompt_tokens
         counters.running += 1
         counters.most_running = max(counters.most_running, counters.running)
@@ -140,7 +147,7 @@ class Stream:
         text = "".join(self._pieces[self._sent : self._sent + together])
         choice: dict[str, Any] = {"index": sequence, "finish_reason": self._reason if self._sent + together == self._tokens else None}
         choice |= {"delta": {"content": text}} if self._chat else {"text": text}
-        event: dict[str, Any] = {"object": "chunk", "choices": [choice]}
+        event: dict[str, Any] = {"object": "chat.completion.chunk" if self._chat else "text_completion", "choices": [choice]}
         if self._double.get("no_counts"):
             return event
         if self._body.get("return_token_ids"):
@@ -171,7 +178,8 @@ class Stream:
             {"index": n, "finish_reason": self._reason, **({"message": {"content": text}} if self._chat else {"text": text})}
             for n in range(self._sequences)
         ]
-        body = json.dumps({"choices": choices, "usage": self._usage(self._tokens * self._sequences)}).encode()
+        kind = "chat.completion" if self._chat else "text_completion"
+        body = json.dumps({"object": kind, "choices": choices, "usage": self._usage(self._tokens * self._sequences)}).encode()
         self._counters.generation_tokens += self._tokens * self._sequences
         self._transport.write(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
         self._end()
