@@ -16,7 +16,8 @@ from tpb_engine_vllm.arguments import engine_arguments, environment, server_word
 from tpb_engine_vllm.serve import client_options, server_command
 
 EVERYTHING: dict[str, Any] = {
-    "revision": "main", "tokenizer": "/t", "trust_remote_code": True, "dtype": "bfloat16", "quantization": "fp8", "kv_cache_dtype": "fp8_e4m3",
+    "revision": "main", "tokenizer": "/t", "trust_remote_code": True, "dtype": "bfloat16", "quantization": "fp8",
+    "kv_cache_dtype": "fp8_e4m3",
     "tensor_parallel": 2, "pipeline_parallel": 2, "data_parallel": 2, "expert_parallel": True, "max_num_seqs": 64,
     "max_num_batched_tokens": 4096, "max_model_len": 8192, "chunked_prefill": False, "async_scheduling": True, "enforce_eager": True,
     "gpu_memory_utilization": 0.8, "kv_cache_gib": 1.5, "speculative_method": "ngram", "speculative_tokens": 3, "ngram_max_tokens": 4,
@@ -72,7 +73,7 @@ def test_vllm_knows_every_argument() -> None:
 
 @pytest.mark.real_engine
 def test_vllms_server_understands_every_word() -> None:
-    from vllm.entrypoints.openai.cli_args import make_arg_parser
+    from vllm.entrypoints.launchers.cli_args import make_arg_parser
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     command = server_command(VllmServeConfig(model="/m", **EVERYTHING), "/m")

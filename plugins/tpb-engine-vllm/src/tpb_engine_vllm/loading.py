@@ -7,9 +7,10 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from multiprocessing import resource_tracker
 from typing import Any
 
-from tpb_core.api import BadInput, Clock, Reason, Refused, Unavailable
+from tpb_core.api import BadInput, Clock, Reason, Refused, TpbError, Unavailable
 from tpb_engine_hf.source import ModelSource
 from tpb_engine_vllm.arguments import engine_arguments
 from tpb_engine_vllm.config import VllmConfig
@@ -32,11 +33,13 @@ class Started:
 def _explained(model: str) -> Iterator[None]:
     try:
         yield
+    except TpbError:
+        raise
     except ImportError as error:
         raise Unavailable(f"vLLM needs a library for {model} that is not installed: {error}", reason=Reason.NOT_INSTALLED) from error
     except (OSError, ValueError, TypeError, KeyError, NotImplementedError) as error:
         raise BadInput(f"vLLM does not take {model} with these options: {_first_line(error)}", _FIX) from error
-    except (RuntimeError, AssertionError, MemoryError) as error:
+    except Exception as error:  # no memory, no device, failed checks, errors of vLLM's own
         raise Refused(f"vLLM could not start with {model}: {_first_line(error)}", _FIX) from error
 
 
@@ -121,6 +124,8 @@ def stop(engine: Any) -> None:
     _one_is_open = False
     engine.engine_core.shutdown()
     _clean_up()
+    # Python's own helper for the memory that worker processes share would stay as long as this process
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
 
 
 def _clean_up() -> None:

@@ -59,6 +59,7 @@ class EngineLoop:
     def _queue(self, request: Request, ids: list[int]) -> str | None:
         """Hand one request over; why not, where vLLM does not take it."""
         from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
         from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
 
@@ -71,7 +72,7 @@ class EngineLoop:
             parameters = SamplingParams(**sampling_arguments(request.sampling, stream.sequence), output_kind=RequestOutputKind.DELTA)
             try:
                 self._engine.add_request(stream.name, tokens_input(ids), parameters, lora_request=self._adapter)
-            except ValueError as error:
+            except (ValueError, VLLMClientError) as error:
                 self._engine.abort_request(handed)
                 return str(error).splitlines()[0]
             handed.append(stream.name)
