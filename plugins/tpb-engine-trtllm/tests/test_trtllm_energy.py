@@ -30,7 +30,7 @@ class TestTrtllmEnergy(MeterSuite):
             TrtllmEnergyMeter,
             TrtllmEnergyConfig(url=counting, interval_ms=50.0),
             settle_s=2.0,
-            true_watts={"n0/trtllm_gpus/trtllm_energy": 250.0},
+            true_watts={"n0/gpu0/trtllm_energy": 250.0},
             refusals={
                 Reason.NOT_CONFIGURED: TrtllmEnergyConfig(),
                 Reason.UNREACHABLE: TrtllmEnergyConfig(url="http://127.0.0.1:9"),
@@ -40,7 +40,7 @@ class TestTrtllmEnergy(MeterSuite):
 
 def test_the_counter_is_a_check_and_says_when_the_server_looked(counting: str) -> None:
     context = RecordingContext()
-    meter = TrtllmEnergyMeter(TrtllmEnergyConfig(url=counting, domain="gpu0"), context)
+    meter = TrtllmEnergyMeter(TrtllmEnergyConfig(url=counting), context)
     try:
         (channel,) = meter.discover()
         assert (channel.domain, channel.parent, channel.scope, channel.role, channel.unit) == ("n0/gpu0", "n0", "gpu", "check", "J")
@@ -52,6 +52,13 @@ def test_the_counter_is_a_check_and_says_when_the_server_looked(counting: str) -
         assert before_ns <= reading.source_ns <= time.monotonic_ns()
     finally:
         meter.close()
+
+
+def test_the_sum_over_several_gpus_enters_no_ledger(counting: str) -> None:
+    """As a domain beside gpu0, gpu1, ... it would count their energy twice."""
+    meter = TrtllmEnergyMeter(TrtllmEnergyConfig(url=counting, gpus=4), RecordingContext())
+    (channel,) = meter.discover()
+    assert (channel.channel, channel.kind, channel.unit, channel.role) == ("n0/trtllm_gpus/trtllm_energy", "counter", "J", None)
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_a_running_server_with_its_energy_counter(served: Any, model: Path, tmp_
         )
         assert done.returncode == 0, done.stderr
     (channel,) = manifest(tmp_path)["channels"]
-    assert (channel["scope"], channel["role"], channel["kind"]) == ("gpu", "check", "energy_counter")
+    assert (channel["domain"], channel["scope"], channel["kind"]) == ("n0/gpu0", "gpu", "energy_counter")
     samples = [row for row in table(tmp_path, "samples") if row["channel"] == channel["channel"]]
     first, last = samples[0], samples[-1]
     assert (last["value"] - first["value"]) / ((last["t_ns"] - first["t_ns"]) / 1e9) == pytest.approx(200.0, rel=0.05)

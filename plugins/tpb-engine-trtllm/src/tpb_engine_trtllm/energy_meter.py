@@ -29,7 +29,8 @@ class TrtllmEnergyConfig(MeterConfig):
     interval_ms: float = option(500.0, help="time between two readings of the counter", unit="ms")
     url: str | None = option(None, help="address of a running trtllm-serve, for example http://localhost:8000")
     api_key_env: str | None = option(None, help="name of the environment variable with an API key, where a proxy in front wants one")
-    domain: str = option("trtllm_gpus", help="what the counter covers, below the node: gpu0 holds it against GPU 0's own meter")
+    domain: str = option("gpu0", help="the GPU that the server uses, as the other meters name it: the counter is held against theirs")
+    gpus: int = option(1, help="GPUs that the server uses; of several, the sum is kept and held against nothing", minimum=1)
 
 
 class _Look(NamedTuple):
@@ -42,7 +43,7 @@ class _Look(NamedTuple):
 
 
 class TrtllmEnergyMeter(Meter[TrtllmEnergyConfig]):
-    """One energy counter in J, role `check`: it never gives a domain's energy, it is compared with what does."""
+    """One energy counter in J, role `check`: compared with the GPU's own meter. Alone, it is the only word on that GPU, and stands."""
 
     config_class = TrtllmEnergyConfig
 
@@ -87,15 +88,16 @@ class TrtllmEnergyMeter(Meter[TrtllmEnergyConfig]):
 
     def _describe(self, address: str) -> Channel:
         node = self.context.node
-        domain = f"{node}/{self.config.domain}"
+        several = self.config.gpus > 1  # no domain of the tree is their sum, so it must not enter one
+        domain = f"{node}/{'trtllm_gpus' if several else self.config.domain}"
         return Channel(
             channel=f"{domain}/trtllm_energy",
             domain=domain,
             parent=domain.rpartition("/")[0],
             node=node,
             scope="gpu",
-            role="check",
-            kind="energy_counter",
+            role=None if several else "check",
+            kind="counter" if several else "energy_counter",
             unit="J",
             evidence="measured",
             meter="trtllm_energy",
