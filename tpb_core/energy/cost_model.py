@@ -6,7 +6,7 @@ their answers differ is the lack of fit. Nothing is rescaled to the meter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -40,13 +40,36 @@ class CostForm:
                 total += value * TERMS[name](work)
         return total
 
+    def member_costs(self, phase: str) -> tuple[float, float, float]:
+        """What a token, a KV position read and a query-key pair of a phase cost, joules."""
+        theta = dict(zip(self.terms, self.coefficients, strict=True))
+        own = ("prefill", "prefill_kv", "pairs") if phase == "prefill" else ("decode", "kv", "")
+        return theta.get(own[0], 0.0), theta.get(own[1], 0.0), theta.get(own[2], 0.0)
+
 
 @dataclass(frozen=True)
 class CostModel:
-    """The chosen form first, its alternatives after it, and `redrawn` (times, terms) coefficients of the chosen one."""
+    """The chosen form first, its alternatives after it, and `redrawn` (times, terms) coefficients of the chosen one.
+
+    `noise_j2_per_s`: the long-run variance that power which the chosen form does not explain adds in one second.
+    """
 
     forms: tuple[CostForm, ...]
     redrawn: Floats
+    noise_j2_per_s: float = 0.0
+
+    def others(self, alternatives: int, redraws: int) -> list[CostForm]:
+        """The most credible alternatives, then the chosen form with redrawn coefficients: credibilities are weights of squared differences.
+
+        The alternatives and the chosen form weigh 1 together, and so do the redraws.
+        """
+        credible = self.forms[1 : 1 + alternatives]
+        total = 1.0 + sum(form.credibility for form in credible)
+        drawn = self.redrawn[:redraws]
+        return [
+            *(replace(form, credibility=form.credibility / total) for form in credible),
+            *(replace(self.chosen, coefficients=theta, credibility=1.0 / len(drawn)) for theta in drawn),
+        ]
 
     @property
     def chosen(self) -> CostForm:

@@ -88,6 +88,10 @@ def meter_of(run: RunView, channel: Channel, origin_ns: int) -> ChannelMeter:
         ):
             events += [MeterEvent(code, float(t_s[k])) for k in places]
         stuck = len(value) >= STUCK_READS and len(observations) == 0
+        averaging_s = _seconds(channel.averaging_ms)
+        if averaging_s is not None and 0.0 < averaging_s < observations.refresh_s:
+            # A counter that adds up readings sees this share of the time; what happens between two looks is a matter of chance.
+            observations = replace(observations, coverage=averaging_s / observations.refresh_s)
     else:
         averaging_s = _seconds(channel.averaging_ms) or 0.0
         observations = from_power(t_s, value, half_s, averaging_s=averaging_s, update_s=update_s, delay_s=delay_s)

@@ -81,6 +81,8 @@ def _table(
         share = np.append(part.share[rows], part.rest)
         joules[phase] += share * figure.joules
         noise[phase][:-1] += balance.energies[window, domain].noise_j2_per_s * part.own_seconds[rows]
+        if part.share_u is not None:
+            noise[phase][:-1] += (part.share_u[rows] * figure.joules) ** 2
         for term, contribution in figure.terms.items():
             if contribution.calibration:
                 calibration.add(term)

@@ -23,11 +23,15 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Shares:
-    """`share` of each request row, and of nobody (`rest`); they add up to 1. `own_seconds` is the sum of step seconds times share²."""
+    """`share` of each request row, and of nobody (`rest`); they add up to 1. `own_seconds` is the sum of step seconds times share².
+
+    `share_u`: standard uncertainty of each share, from how far other cost models that explain the readings about as well differ.
+    """
 
     share: Floats
     rest: float
     own_seconds: Floats
+    share_u: Floats | None = None
 
 
 @dataclass(frozen=True)

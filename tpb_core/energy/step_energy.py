@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
 from tpb_core.api import Channel, Reason, Window
-from tpb_core.energy.cost_model import CostModel
+from tpb_core.energy.cost_model import CostForm, CostModel
 from tpb_core.energy.domain_energy import PHASE_OF, DomainEnergy, Piece, channel_piece, domain_energy, frame, phase_seconds
 from tpb_core.energy.domains import Domain
 from tpb_core.energy.figures import Figure
 from tpb_core.energy.request_energy import by_step_time
 from tpb_core.energy.request_shares import Roster, Shares, shares_by_members
 from tpb_core.energy.run_energy import RunEnergy
-from tpb_core.energy.step_split import Split, StepSplits
+from tpb_core.energy.step_split import BUSY, Split, StepSplits
 from tpb_core.energy.timeline import State
 
 Floats = npt.NDArray[np.float64]
 
 
+ALTERNATIVES, REDRAWS = 3, 4
+"""Cost forms beside the chosen one, and redraws of that one, that tell how sure the share of a request is."""
 CORRELATION = 0.7
 """Of the errors of a mixed energy and of its split (found by simulation)."""
 
@@ -51,6 +55,8 @@ class StepEnergy:
         if isinstance(model, Reason):
             return _without_phases(known, model)
         self._models[domain.name] = model
+        # What the work of the steps explains is no noise of a request's energy.
+        known = replace(known, noise_j2_per_s=model.noise_j2_per_s * domain.share**2)
         if (rule, domain.name, window.window) not in self._split:
             made = self.splits.split(domain.name, window, model, self.rules)
             self._split.update({(name, domain.name, window.window): split for name, split in made.items()})
@@ -100,23 +106,40 @@ class StepEnergy:
             return by_step_time(energy, roster, phase, domain, window)
         key = (phase, domain, window.window)
         if key not in self._shares:
-            weights = np.column_stack([self._step_weights(r, phase, domain, window) for r in self.rules])
-            theta = dict(zip(self._models[domain].chosen.terms, self._models[domain].chosen.coefficients, strict=True))
-            own = ("prefill", "prefill_kv", "pairs") if phase == "prefill" else ("decode", "kv", "")
-            state = State.PREFILL if phase == "prefill" else State.DECODE
-            costs = (theta.get(own[0], 0.0), theta.get(own[1], 0.0), theta.get(own[2], 0.0))
-            made = shares_by_members(energy, roster, weights, state, costs)
-            token_made = shares_by_members(energy, roster, weights, state, (1.0, 0.0, 0.0)) if "token" in self.rules else made
-            self._shares[key] = {r: (token_made if r == "token" else made)[k] for k, r in enumerate(self.rules)}
+            self._shares[key] = self._made_shares(energy, roster, phase, domain, window)
         return self._shares[key][rule]
 
-    def _step_weights(self, rule: str, phase: str, domain: str, window: Window) -> Floats:
-        """Energy of each step that belongs to a phase: pure steps as the model sees them, mixed ones by their split."""
+    def _made_shares(self, energy: RunEnergy, roster: Roster, phase: str, domain: str, window: Window) -> dict[str, Shares]:
+        model, state = self._models[domain], State.PREFILL if phase == "prefill" else State.DECODE
+
+        def made(form: CostForm) -> dict[str, Shares]:
+            weights = np.column_stack([self._step_weights(r, phase, domain, window, form) for r in self.rules])
+            by_cost = shares_by_members(energy, roster, weights, state, form.member_costs(phase))
+            by_token = shares_by_members(energy, roster, weights, state, (1.0, 0.0, 0.0)) if "token" in self.rules else by_cost
+            return {r: (by_token if r == "token" else by_cost)[k] for k, r in enumerate(self.rules)}
+
+        chosen, watts = made(model.chosen), self._busy_w(domain, window)
+        squares = {rule: np.zeros(len(part.share)) for rule, part in chosen.items()}
+        for form in model.others(ALTERNATIVES, REDRAWS):
+            for rule, part in made(form).items():
+                squares[rule] += form.credibility * (part.share - chosen[rule].share) ** 2
+        # Steps weigh by joules here; the seconds that were somebody's own follow at the mean power of the steps.
+        return {rule: replace(part, own_seconds=part.own_seconds / watts, share_u=np.sqrt(squares[rule])) for rule, part in chosen.items()}
+
+    def _busy_w(self, domain: str, window: Window) -> float:
+        """Mean power of a domain while steps run in a window, as the cost model sees it."""
+        work = self.splits.shared_work(domain)
+        inside = sum((self.splits.state_seconds(domain, state, window) for state in BUSY), np.zeros(len(work)))
+        joules = float(self._models[domain].chosen.joules(work) @ (inside / np.maximum(work.seconds, 1e-12)))
+        return max(joules / max(float(inside.sum()), 1e-12), 1e-12)
+
+    def _step_weights(self, rule: str, phase: str, domain: str, window: Window, form: CostForm) -> Floats:
+        """Energy of each step that belongs to a phase: pure steps as a form sees them, mixed ones by their split."""
         piece = self._pieces[domain, window.window]
         assert isinstance(piece, Piece)
         split, work = self._split[rule, domain, window.window], self.splits.shared_work(domain)
         pure_state = State.PREFILL if phase == "prefill" else State.DECODE
-        cost = self._models[domain].chosen.joules(work) / np.maximum(work.seconds, 1e-12)
+        cost = form.joules(work) / np.maximum(work.seconds, 1e-12)
         pure = cost * self.splits.state_seconds(domain, pure_state, window)
         part = split.step_part if phase == "prefill" else 1.0 - split.step_part
         mixed = cost * part * self.splits.state_seconds(domain, State.MIXED, window)

@@ -14,6 +14,7 @@ from tpb_core.energy.cost_model import CostModel, credibility, fit_costs
 from tpb_core.energy.covariance import block_length
 from tpb_core.energy.durations import Durations, fit_durations
 from tpb_core.energy.filters import Filter
+from tpb_core.energy.long_run import long_run_variance
 from tpb_core.energy.regression import Fit
 from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.split_rules import prefill_part
@@ -132,7 +133,10 @@ class StepSplits:
         memory = max(observations.averaging_s, 5 * observations.refresh_s) / max(float(np.median(length)), 1e-9)
         block = block_length(power - first, int(np.ceil(memory)))
         blocks = blocks_of(design, power, trust, block)
-        return fit_costs(blocks, names, others, self.times, np.random.default_rng(self.seed))
+        model = fit_costs(blocks, names, others, self.times, np.random.default_rng(self.seed))
+        columns = [*range(others), *(others + names.index(name) for name in model.chosen.terms)]
+        unexplained = (power - design[:, columns] @ blocks.of(columns).fit()) * length * observations.good[rows]
+        return replace(model, noise_j2_per_s=long_run_variance(unexplained, float(length[observations.good[rows]].mean()), block))
 
     def split(self, domain: str, window: Window, model: CostModel, rules: list[str]) -> dict[str, Split]:
         """Split the mixed energy of a window under each rule."""
