@@ -91,11 +91,11 @@ def test_an_engine_may_live_in_another_interpreter_alone(tmp_path: Path, acme: N
 
 def test_an_environment_of_that_name_is_named_in_the_refusal(tmp_path: Path, acme: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    (tmp_path / "tpb" / "envs" / "trtllm" / "bin").mkdir(parents=True)
-    os.symlink(sys.executable, tmp_path / "tpb" / "envs" / "trtllm" / "bin" / "python")
+    (tmp_path / "tpb" / "envs" / "far" / "bin").mkdir(parents=True)
+    os.symlink(sys.executable, tmp_path / "tpb" / "envs" / "far" / "bin" / "python")
     with pytest.raises(BadInput) as caught:
-        compose(["engine=trtllm", *WORDS[1:]])
-    assert "engine.python=trtllm" in str(caught.value.fix)
+        compose(["engine=far", *WORDS[1:]])
+    assert "engine.python=far" in str(caught.value.fix)
 
 
 def test_a_preset_may_choose_the_interpreter(other_python: Path, install: Any, tmp_path: Path) -> None:
