@@ -73,4 +73,4 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_of(log: Path) -> str:
-    return "its last words: " + " | ".join(log.read_text(errors="replace").split("\n")[-6:])[-600:]
+    return "its last words: " + " | ".join(log.read_text(errors="replace").strip().split("\n")[-6:])[-600:]

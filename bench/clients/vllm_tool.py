@@ -9,6 +9,14 @@ from pathlib import Path
 from clients.load import Load
 
 _RESULT = "vllm.json"
+# What the command does; the command itself does not start where the distribution is not called vllm, as with builds for CPUs.
+_SERVE = """
+from vllm.benchmarks.serve import add_cli_args, main
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+parser = FlexibleArgumentParser()
+add_cli_args(parser)
+main(parser.parse_args())
+"""
 
 
 @dataclass(frozen=True)
@@ -25,11 +33,10 @@ class VllmBench:
         if load.rate is not None:
             shape = ["--request-rate", str(load.rate), "--burstiness", "inf"]
         return [
-            self.python, "-m", "vllm.entrypoints.cli.main", "bench", "serve", "--backend", "openai", "--base-url", url, "--endpoint",
-            "/v1/completions", "--model", "double", "--tokenizer", self.tokenizer, "--dataset-name", "random", "--random-input-len",
-            str(load.input_tokens), "--random-output-len", str(load.output_tokens), "--ignore-eos", *shape, "--num-prompts",
-            str(load.requests), "--disable-tqdm", "--save-result", "--save-detailed", "--result-dir", str(folder), "--result-filename",
-            _RESULT,
+            self.python, "-c", _SERVE, "--backend", "openai", "--base-url", url, "--endpoint", "/v1/completions", "--model", "double",
+            "--tokenizer", self.tokenizer, "--dataset-name", "random", "--random-input-len", str(load.input_tokens),
+            "--random-output-len", str(load.output_tokens), "--ignore-eos", *shape, "--num-prompts", str(load.requests), "--disable-tqdm",
+            "--save-result", "--save-detailed", "--result-dir", str(folder), "--result-filename", _RESULT,
         ]  # fmt: skip
 
     def environment(self) -> dict[str, str]:
