@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tpb_core.api.clock import Clock
 from tpb_core.api.errors import MeasurementFailed
 from tpb_core.api.requests import Request
-from tpb_core.api.units import NS_PER_S
+from tpb_core.api.units import NS_PER_MS, NS_PER_S
 from tpb_core.run.engine_client import EngineClient
 from tpb_core.run.load import LoadShape
 from tpb_core.run.messages import Message
@@ -19,6 +19,8 @@ from tpb_core.run.sampler_client import SamplerClient
 
 _LOOK_AROUND_NS = NS_PER_S // 4
 """How often the sampler is looked after, the spool flushed and the progress shown while nothing happens."""
+_LOOK_TAKES_NS = 5 * NS_PER_MS
+"""What that may take, on a slow disk."""
 
 
 @dataclass
@@ -44,28 +46,29 @@ class Driver:
         shape.begin(begin_ns)
         self._timed_out: set[int] = set()
         self._positions: dict[int, int] = {}
-        shown_ns = looked_ns = begin_ns
+        looked_ns = begin_ns
         while not shape.done:
             for send in shape.due(self.clock.now_ns()):
                 requests = [request_at(position) for position in send.requests]
                 self._positions |= zip((request.request for request in requests), send.requests, strict=True)
                 submitted_ns = self.clock.now_ns()
-                for request in requests:
-                    self.recorder.submitted(request, role, send.due_ns, submitted_ns)
-                self.engine.submit(requests, as_batch=self.as_batch)
-            until_ns = self.clock.now_ns() + _LOOK_AROUND_NS
-            next_due_ns = shape.next_due_ns()
-            for message in self.engine.wait(until_ns if next_due_ns is None else min(until_ns, next_due_ns)):
-                self.take(message, shape)
-            now_ns = self.clock.now_ns()
-            if now_ns - looked_ns >= _LOOK_AROUND_NS:
+                try:
+                    self.engine.submit(requests, as_batch=self.as_batch)
+                finally:  # after it: a row may cost a flush, and the request would wait for that
+                    for request in requests:
+                        self.recorder.submitted(request, role, send.due_ns, submitted_ns)
+            now_ns, next_due_ns = self.clock.now_ns(), shape.next_due_ns()
+            if self._has_time_to_look(now_ns - looked_ns, None if next_due_ns is None else next_due_ns - now_ns):
                 looked_ns = now_ns
                 self._look_around(now_ns)
+                self.progress.requests(shape.ended, shape.total)
                 if self.max_duration_ns is not None and now_ns - begin_ns > self.max_duration_ns:
                     shape.stop()
-            if now_ns - shown_ns >= _LOOK_AROUND_NS or shape.done:
-                shown_ns = now_ns
-                self.progress.requests(shape.ended, shape.total)
+                    continue
+            until_ns = self.clock.now_ns() + _LOOK_AROUND_NS
+            for message in self.engine.wait(until_ns if next_due_ns is None else min(until_ns, next_due_ns)):
+                self.take(message, shape)
+        self.progress.requests(shape.ended, shape.total)
         while self.engine.batch_running:
             for message in self.engine.wait(self.clock.now_ns() + _LOOK_AROUND_NS):
                 self.take(message, shape)
@@ -90,6 +93,11 @@ class Driver:
                 self.sampler.engine_started([*worker, *message["pids"]])
             case _:
                 pass  # an answer that nobody waits for any more
+
+    def _has_time_to_look(self, since_ns: int, next_due_in_ns: int | None) -> bool:
+        """Looking around may take longer than a send may be late, so it waits for a gap in the schedule; not for ever."""
+        is_gap = next_due_in_ns is None or next_due_in_ns > _LOOK_TAKES_NS
+        return since_ns >= (_LOOK_AROUND_NS if is_gap else 3 * _LOOK_AROUND_NS // 2)
 
     def _look_around(self, now_ns: int) -> None:
         self.sampler.check()
