@@ -21,7 +21,7 @@ from tpb_core.energy.timeline import State
 Floats = npt.NDArray[np.float64]
 
 
-ALTERNATIVES, REDRAWS = 3, 4
+ALTERNATIVES, REDRAWS = 2, 2
 """Cost forms beside the chosen one, and redraws of that one, that tell how sure the share of a request is."""
 CORRELATION = 0.7
 """Of the errors of a mixed energy and of its split (found by simulation)."""
