@@ -29,6 +29,14 @@ def test_nothing_is_asked_of_vllm_that_the_user_did_not_ask() -> None:
     assert engine_arguments(VllmConfig(model="/m"), "/m") == {"model": "/m", "enable_prefix_caching": False}
 
 
+@pytest.mark.parametrize(
+    ("options", "size"),
+    [({}, 5), ({"kv_cache_gib": 1.0}, 2**30), ({"gpu_memory_utilization": 0.5}, None), ({"args": {"block_size": 32}}, 5)],
+)
+def test_a_size_of_the_kv_cache_is_only_added_where_no_option_says_one(options: dict[str, Any], size: int | None) -> None:
+    assert engine_arguments(VllmConfig(model="/m", **options), "/m", 5).get("kv_cache_memory_bytes") == size
+
+
 def test_every_option_reaches_vllm_under_its_own_name() -> None:
     assert engine_arguments(VllmConfig(model="/m", **EVERYTHING), "/m") == {
         "model": "/m",

@@ -42,13 +42,18 @@ LORA_NAME = "adapter"
 BYTES_PER_GIB = 2**30
 
 
-def engine_arguments(config: TuningOptions, model: str) -> dict[str, Any]:
-    """Keyword arguments of `vllm.EngineArgs`; nothing that was left to vLLM is among them. Raises `BadInput`."""
+def engine_arguments(config: TuningOptions, model: str, kv_cache_bytes: int | None = None) -> dict[str, Any]:
+    """Keyword arguments of `vllm.EngineArgs`; what was left to vLLM is not among them. Raises `BadInput`.
+
+    `kv_cache_bytes` is the size of the KV cache where no option says anything about it; None leaves that to vLLM too.
+    """
     asked = config.requested()
     arguments: dict[str, Any] = {"model": model, "enable_prefix_caching": config.prefix_cache}
     arguments |= {theirs: asked[ours] for ours, theirs in RENAMED.items() if ours in asked}
     if config.kv_cache_gib is not None:
         arguments["kv_cache_memory_bytes"] = round(config.kv_cache_gib * BYTES_PER_GIB)
+    elif kv_cache_bytes is not None and config.gpu_memory_utilization is None:
+        arguments["kv_cache_memory_bytes"] = kv_cache_bytes
     if speculative := speculative_config(config):
         arguments["speculative_config"] = speculative
     if config.lora:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from tpb_engine_vllm.config import VllmConfig
 from tpb_engine_vllm.library import library_version, own_environment, prepare
 from tpb_engine_vllm.models import find_models
 from tpb_engine_vllm.room import Room
+from tpb_engine_vllm.shared_memory import SharedMemory
 
 if TYPE_CHECKING:
     from tpb_engine_hf.tokens import HfTokenizer
@@ -41,6 +43,7 @@ class VllmEngine(Engine[VllmConfig]):
         self._engine: Any = None
         self._tokenizer: HfTokenizer | None = None
         self._loop: EngineLoop | None = None
+        self._shared: SharedMemory | None = None
         self._static_batch = True
 
     @classmethod
@@ -69,6 +72,7 @@ class VllmEngine(Engine[VllmConfig]):
 
         started = loading.start(config, source, self.context.clock)
         self._engine = engine = started.engine
+        self._shared = SharedMemory([os.getpid(), *_children()])
         if started.compiled is not None:
             sink.window("compile", *started.compiled)
         from vllm.lora.request import LoRARequest
@@ -133,8 +137,8 @@ class VllmEngine(Engine[VllmConfig]):
 
     def close(self) -> None:
         """End the engine and its workers and give the memory back."""
-        loop, engine = self._loop, self._engine
-        self._loop = self._engine = self._tokenizer = None
+        loop, engine, shared = self._loop, self._engine, self._shared
+        self._loop = self._engine = self._tokenizer = self._shared = None
         if loop is not None:
             loop.close()
             del loop
@@ -142,6 +146,8 @@ class VllmEngine(Engine[VllmConfig]):
             from tpb_engine_vllm.loading import stop
 
             stop(engine)
+        if shared is not None:
+            shared.close()
 
 
 def _children() -> list[int]:

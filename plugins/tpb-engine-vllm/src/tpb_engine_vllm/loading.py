@@ -14,6 +14,7 @@ from tpb_core.api import BadInput, Clock, Reason, Refused, TpbError, Unavailable
 from tpb_engine_hf.source import ModelSource
 from tpb_engine_vllm.arguments import engine_arguments
 from tpb_engine_vllm.config import VllmConfig
+from tpb_engine_vllm.library import default_kv_cache_bytes
 from tpb_engine_vllm.models import model_argument
 
 _FIX = "Check the options, engine.args among them; the whole error is in worker.log in the run's folder."
@@ -54,7 +55,7 @@ def start(config: VllmConfig, source: ModelSource, clock: Clock) -> Started:
     global _one_is_open
     if _one_is_open:
         raise Refused("This process has a vLLM engine already, and vLLM's process groups are one set for a process.", "Close it first.")
-    arguments = engine_arguments(config, model_argument(source))
+    arguments = engine_arguments(config, model_argument(source), default_kv_cache_bytes())
     with _explained(source.label):
         import torch
         from vllm import EngineArgs, LLMEngine

@@ -11,9 +11,10 @@ from tpb_core.api import EngineConfig, EngineContext, EngineDescription, EngineS
 from tpb_engine_openai import OpenAiConfig, OpenAiEngine
 from tpb_engine_vllm.arguments import LORA_NAME, engine_arguments, environment, server_words
 from tpb_engine_vllm.config import VllmServeConfig
-from tpb_engine_vllm.library import library_version, prepare
+from tpb_engine_vllm.library import default_kv_cache_bytes, library_version, prepare
 from tpb_engine_vllm.models import find_models, model_argument
 from tpb_engine_vllm.server_log import effective_options
+from tpb_engine_vllm.shared_memory import SharedMemory
 
 _SERVER = ("-m", "vllm.entrypoints.openai.api_server")
 _WATCHED = ("--enable-per-request-metrics", "--enable-prompt-tokens-details")
@@ -28,6 +29,7 @@ class VllmServeEngine(OpenAiEngine):
     def __init__(self, config: VllmServeConfig, context: EngineContext) -> None:
         super().__init__(client_options(config), context)
         self._asked = config
+        self._shared: SharedMemory | None = None
 
     @classmethod
     def check(cls) -> str:
@@ -38,10 +40,11 @@ class VllmServeEngine(OpenAiEngine):
         """Start the server and wait for it. Raises as the engine `openai` does, and `BadInput` where there is no such model."""
         asked = self._asked
         version, source = self.check(), find_models(asked)
-        command = shlex.join(server_command(asked, model_argument(source)))
+        command = shlex.join(server_command(asked, model_argument(source), default_kv_cache_bytes()))
         self.config = replace(self.config, command=command)
         prepare(environment(asked), in_process=False)
         description = super().open(sink)
+        self._shared = SharedMemory(self.processes())
         effective = effective_options(self.context.log_path)
         return replace(
             description,
@@ -54,6 +57,13 @@ class VllmServeEngine(OpenAiEngine):
             prefix_cache=effective.get("prefix_cache", description.prefix_cache),
             instances=_instances(asked, self.context.node),
         )
+
+    def close(self) -> None:
+        """End the server for certain, with its shared memory."""
+        super().close()
+        shared, self._shared = self._shared, None
+        if shared is not None:
+            shared.close()
 
 
 def client_options(config: VllmServeConfig) -> OpenAiConfig:
@@ -75,9 +85,18 @@ def client_options(config: VllmServeConfig) -> OpenAiConfig:
     )
 
 
-def server_command(config: VllmServeConfig, model: str) -> list[str]:
+def server_command(config: VllmServeConfig, model: str, kv_cache_bytes: int | None = None) -> list[str]:
     """The words that start the server; `{host}` and `{port}` are filled in by the engine `openai`. Raises `BadInput`."""
-    words = [sys.executable, *_SERVER, "--host", "{host}", "--port", "{port}", *server_words(engine_arguments(config, model)), *_WATCHED]
+    words = [
+        sys.executable,
+        *_SERVER,
+        "--host",
+        "{host}",
+        "--port",
+        "{port}",
+        *server_words(engine_arguments(config, model, kv_cache_bytes)),
+        *_WATCHED,
+    ]
     if config.lora:
         words += ["--lora-modules", f"{LORA_NAME}={config.lora}"]
     return words
