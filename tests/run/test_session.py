@@ -101,6 +101,16 @@ def test_requests_that_take_too_long_are_timed_out_and_the_run_goes_on(tmp_path:
     assert result.status == "complete"
 
 
+def test_a_run_stops_sending_when_its_time_is_over_and_lets_what_is_under_way_end(tmp_path: Path) -> None:
+    """Ten requests a second for at most two seconds: at most a look (0.375 s, so four requests) later nothing is sent any more."""
+    words = ["load=constant", "load.rate=10", "load.requests=1000", "run.max_duration_s=2", "run.warmup_rounds=0", "run.idle_s=1"]
+    result = run(tmp_path, *SIM, *words)
+    measured = [row for row in rows(result.bundle, "requests") if row["role"] == "measured"]
+    assert 20 <= len(measured) <= 24
+    assert {row["status"] for row in measured} == {"ok"}
+    assert result.status == "complete"
+
+
 @pytest.mark.usefixtures("acme")
 def test_a_required_meter_that_does_not_work_refuses_before_the_model_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="acme sensor is gone"):

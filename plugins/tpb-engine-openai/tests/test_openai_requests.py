@@ -24,6 +24,23 @@ def test_tokens_that_come_together_repeat_the_stamp(open_desk: Open) -> None:
     assert len(sink.requests[0].ids) == 6
 
 
+def test_the_stand_in_stamps_requests_of_any_client_in_the_order_of_arrival(
+    open_desk: Open, new_double: Callable[..., OpenAiDouble]
+) -> None:
+    """What clients are compared by: the first token leaves 50 ms after the request was there, and is stamped by us after that."""
+    double = new_double(first_token_s=0.05)
+    desk = open_desk(url=double.url)
+    begin_ns = time.monotonic_ns()
+    sink = desk.run(desk.ask(0), desk.ask(1))
+    told = double.counters.take_stamps()
+    assert told["most_running"] == 2
+    (arrived_ns, answered_ns), (later_ns, _) = told["stamps"]
+    assert begin_ns < arrived_ns <= later_ns < answered_ns
+    assert answered_ns - arrived_ns >= 49_000_000
+    assert answered_ns <= sink.requests[0].tokens[0][0]
+    assert double.counters.take_stamps()["stamps"] == []
+
+
 def test_without_counts_there_is_a_first_output_and_no_stamp(open_desk: Open) -> None:
     sink = open_desk(double={"no_counts": True}).run()
     recorded = sink.requests[0]
