@@ -89,6 +89,7 @@ class EventCode(Code):
     STEPS_SERIALISED = "steps_serialised", "overlapping host stamps of steps were serialised when written"
     OPTIONS_DIFFER = "options_differ", "the engine uses another value than the one requested"
     TOKENS_DIFFER = "tokens_differ", "engine, server and tokenizer disagree on a number of tokens"
+    TIMES_UNKNOWN = "times_unknown", "the engine's own times of requests could not be put on the run clock, and are NULL"
     REQUEST_FAILED = "request_failed", "a request ended with an error, a time-out, a cancellation or a rejection"
     PREFIX_REUSED = "prefix_reused", "the engine reused cached prompt tokens although it was asked not to"
     FOREIGN_PROCESS = "foreign_process", "a process that is not ours uses a device of the run"

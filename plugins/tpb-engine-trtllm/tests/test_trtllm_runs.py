@@ -70,7 +70,7 @@ def test_the_llm_api_with_the_overlap_scheduler(model: Path, tmp_path: Path, env
     check(tmp_path, 8)
     codes = {event["code"] for event in table(tmp_path, "events")}
     assert "steps_serialised" in codes
-    assert not codes & {"engine_error", "tokens_differ", "prefix_reused", "options_differ"}
+    assert not codes & {"engine_error", "times_unknown", "tokens_differ", "prefix_reused", "options_differ"}
     engine = manifest(tmp_path)["engine"]
     assert (engine["prefix_cache"], engine["effective"]["overlap_scheduler"]) == (False, True)
 
@@ -128,6 +128,20 @@ def test_killing_tpb_ends_the_server_that_it_started(model: Path, tmp_path: Path
     assert next((True for _ in _for_s(30) if not _servers(tmp_path)), False), "the server outlived tpb"
 
 
+def test_killing_tpb_ends_the_ranks(model: Path, tmp_path: Path, environ: dict[str, str]) -> None:
+    environ["TRTLLM_DOUBLE"] = json.dumps({"step_s": 0.5})
+    words = [*COMMON, "+engine=trtllm", f"engine.model={model}", "engine.tensor_parallel=3", "meter=null", "load=closed"]
+    command = [sys.executable, "-m", "tpb_core.cli.main", *words]
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            ranks = next((found for _ in _for_s(60) if len(found := _running(tmp_path, b"time.sleep(600)")) == 2), None)
+            assert ranks
+            time.sleep(1.0)
+        finally:
+            process.send_signal(signal.SIGKILL)
+    assert next((True for _ in _for_s(30) if not _running(tmp_path, b"time.sleep(600)")), False), "ranks outlived tpb"
+
+
 def _for_s(seconds: float) -> Iterator[None]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -137,11 +151,17 @@ def _for_s(seconds: float) -> Iterator[None]:
 
 def _servers(folder: Path) -> list[int]:
     """Stand-ins of trtllm-serve whose working folder is ours."""
+    return _running(folder, b"trtllm_serve.py")
+
+
+def _running(folder: Path, mark: bytes) -> list[int]:
+    """Python programs whose working folder is ours and whose first words hold a mark."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if (entry / "cwd").resolve() == folder.resolve() and b"trtllm_serve.py" in (entry / "cmdline").read_bytes().split(b"\0")[1]:
+                words = (entry / "cmdline").read_bytes().split(b"\0")
+                if (entry / "cwd").resolve() == folder.resolve() and any(mark in word for word in words[1:3]):
                     found.append(int(entry.name))
             except (OSError, IndexError):
                 continue

@@ -25,7 +25,7 @@ class Endings:
         """Say, once for each reason, that requests have no queue and start times."""
         if why not in self._told:
             self._told.add(why)
-            sink.event(EventCode.ENGINE_ERROR, f"requests have no times of the engine's own: {why}")
+            sink.event(EventCode.TIMES_UNKNOWN, why)
 
     def report(self, end: Ended, sink: EngineSink) -> None:
         """Tell the sink how a request ended."""

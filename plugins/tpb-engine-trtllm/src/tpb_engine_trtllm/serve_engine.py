@@ -87,7 +87,7 @@ class TrtllmServeEngine(OpenAiEngine):
         statistics = self._statistics = ServeStatistics(address, headers, log, now_ns)
         statistics.first_request(self._server.model, step_log=asked.step_log, request_metrics=asked.request_metrics)
         if asked.request_metrics and statistics.clock.problem is not None:
-            sink.event(EventCode.ENGINE_ERROR, f"requests have no times of the engine's own: {statistics.clock.problem}")
+            sink.event(EventCode.TIMES_UNKNOWN, statistics.clock.problem)
         self._endings = TimedEndings(self._endings, statistics)
 
     def _described(self, description: EngineDescription) -> EngineDescription:

@@ -20,7 +20,7 @@ from tpb_engine_trtllm.perf_records import BadRecords, PerfRecord, Seen, assign,
 from tpb_engine_trtllm.step_log import StepLog
 
 _FIRST_TOKENS = 3
-_ASK_S = 10.0
+_ASK_S = 5.0
 _STATS_PATIENCE_S = 3.0
 _KEPT = 10_000
 
@@ -131,7 +131,10 @@ class ServeStatistics:
         try:
             status, data = self._questions.ask("/perf_metrics")
             self._records += read_records(data) if status == 200 else []
-        except (BadRecords, NoAnswer):
+        except BadRecords:
+            return
+        except NoAnswer as error:
+            self.clock.problem = f"/perf_metrics: {error.what}"  # not asked again: ends of requests wait for it
             return
         del self._records[:-_KEPT]
 
