@@ -46,7 +46,9 @@ SETTINGS = {
     "llamacpp": Setting(4, 6, 64, 128),
     "hf": Setting(4, 3, 16, 64),
     "deepspeed": Setting(4, 3, 16, 64),
-    "vllm": Setting(4, 6, 64, 128, ("engine.enforce_eager=true", "engine.max_model_len=1024", "engine.max_num_seqs=4")),
+    "vllm": Setting(
+        4, 6, 64, 128, ("engine.enforce_eager=true", "engine.max_model_len=1024", "engine.max_num_seqs=4", "engine.kv_cache_gib=1")
+    ),
 }
 
 

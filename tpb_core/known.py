@@ -19,6 +19,7 @@ KNOWN: dict[str, dict[str, str]] = {
         "trtllm": "tpb-engine-trtllm",
         "trtllm_serve": "tpb-engine-trtllm",
         "vllm": "tpb-engine-vllm",
+        "vllm_serve": "tpb-engine-vllm",
     },
     "tpb.meters": {
         "amdsmi": "tpb-meter-amdsmi",

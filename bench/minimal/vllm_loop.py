@@ -15,9 +15,9 @@ def main() -> None:
 
     llm = LLM(
         model=job["model"], enforce_eager=True, max_model_len=1024, max_num_seqs=job["batch"], enable_prefix_caching=False,
-        disable_log_stats=False,
+        kv_cache_memory_bytes=2**30,
     )  # fmt: skip
-    settings = SamplingParams(max_tokens=job["tokens"], ignore_eos=True, temperature=0.0, detokenize=False)
+    settings = SamplingParams(max_tokens=job["tokens"], ignore_eos=True, temperature=0.0)
     prompts = [{"prompt_token_ids": ids} for ids in job["prompts"]]
     repeat(lambda: llm.generate(prompts, settings, use_tqdm=False))
 
