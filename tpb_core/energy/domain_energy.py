@@ -68,13 +68,21 @@ def frame(
     return DomainEnergy(total, reason, {}, reasons, dict(seconds), noise_j2_per_s, scopes, evidence, derivation)
 
 
-def domain_energy(energy: RunEnergy, domain: Domain, window: Window, *, largest_u_share: float) -> DomainEnergy:
+def domain_energy(
+    energy: RunEnergy,
+    domain: Domain,
+    window: Window,
+    *,
+    largest_u_share: float,
+    covariates: Mapping[str, npt.NDArray[np.float64]] | None = None,
+) -> DomainEnergy:
     """Energy of a metered domain: its primary channel's, or the sum of its parts, times the share that the run owns.
 
-    `largest_u_share`: a phase whose standard uncertainty is a larger share of the window's energy is NULL.
+    `largest_u_share`: a phase whose standard uncertainty is a larger share of the window's energy is NULL. `covariates` are what makes
+    power vary within a state, where the step log tells it.
     """
     seconds = phase_seconds(energy, domain.name, window)
-    pieces = [channel_piece(energy, domain, channel, window) for channel in domain.givers]
+    pieces = [channel_piece(energy, domain, channel, window, covariates) for channel in domain.givers]
     broken = next((piece for piece in pieces if isinstance(piece, Reason)), None)
     if broken is not None:
         return frame(energy, domain, seconds, broken)

@@ -38,10 +38,20 @@ class StepEnergy:
         self._shares: dict[tuple[str, str, str], dict[str, Shares]] = {}
 
     def of(self, rule: str, domain: Domain, window: Window) -> DomainEnergy:
-        """Energy of a domain in a window; windows without mixed steps need no rule and no cost model."""
+        """Energy of a domain in a window; windows without mixed steps need no rule and no cost model.
+
+        They too need to know how power varies with the work of a step: where long steps draw more than short ones, the mean power of a
+        state is not its energy over its time.
+        """
         present = self.energy.timeline(domain.name).states_within(*self.energy.bounds_s(window))
         if State.MIXED not in present or self.energy.activity.reason is not None or len(domain.givers) != 1:
-            return domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share)
+            plain = domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share)
+            if self.energy.activity.reason is not None:
+                return plain
+            varies = self.splits.covariates(domain.name)
+            known = domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share, covariates=varies)
+            # Requests get their steps by time, so what varies between steps is noise of theirs.
+            return replace(known, noise_j2_per_s=plain.noise_j2_per_s)
         seconds = phase_seconds(self.energy, domain.name, window)
         channel = domain.givers[0]
         piece = self._piece(domain, channel, window)
