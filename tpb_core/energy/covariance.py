@@ -29,7 +29,7 @@ LEAST_EVEN_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Errors:
-    """Covariances by term (J^2), the long-run variance of unexplained power in one second (J^2/s), degrees of freedom by term (else many)."""
+    """Covariances by term (J^2), the long-run variance of unexplained power in one second (J^2/s), and degrees of freedom by term."""
 
     covariances: dict[str, Floats]
     noise_j2_per_s: float
@@ -72,7 +72,8 @@ def error_covariances(
     else:
         divided[0, 0] = readings_divided(observations, rows, residual, edges_s)
     covariances["window_edges"] = divided
-    dof = {"sampling": max(len(residual) / block - unknowns, 2.0), "window_edges": edge_dof}
+    inside = int(np.count_nonzero(ideal[:, 0]))
+    dof = {"sampling": max(min(len(residual) / block - unknowns, inside - 1), 2.0), "window_edges": edge_dof}
     return Errors(covariances, noise, dof)
 
 

@@ -16,11 +16,14 @@ from tpb_core.energy.holes import LARGEST_SHARE, bridged
 from tpb_core.energy.meters import ChannelMeter
 from tpb_core.energy.regression import Fit, fit_window
 from tpb_core.energy.run_energy import RunEnergy
+from tpb_core.energy.shared_noise import shared_u_j
 from tpb_core.energy.timeline import State
 
 NODE_SCOPES = ("node", "rack", "psu", "outlet", "switch")
 PHASE_OF = {State.PREFILL: "prefill", State.DECODE: "decode", State.IDLE: "idle"}
 LEAST_CELLS = 2
+LEAST_SAMPLES = 4
+"""Of a sensor that looks only part of the time: fewer readings do not tell how far they are from the power between them."""
 NO_TIME_S = 1e-9
 
 
@@ -88,7 +91,8 @@ def domain_energy(
         return frame(energy, domain, seconds, broken)
     known = [piece for piece in pieces if isinstance(piece, Piece)]
     share = domain.share
-    total = total_of([piece.figures["total"] for piece in known]).scaled(share)
+    sums = _summed(energy, domain, known, window)
+    total = sums["total"].scaled(share)
     result = frame(energy, domain, seconds, None, total, sum(piece.noise_j2_per_s for piece in known) * share**2)
     unclear = _timeline_reason(energy, domain, window)
     reason = unclear or next((piece.reason for piece in known if piece.reason is not None), None)
@@ -101,12 +105,21 @@ def domain_energy(
         elif reason is not None:
             result.phase_reasons[phase] = reason
         else:
-            figure = total_of([piece.figures[state] for piece in known]).scaled(share)
+            figure = sums[state].scaled(share)
             if figure.u_without_calibration_j > largest_u_share * max(abs(total.joules), 1e-12):
                 result.phase_reasons[phase] = Reason.UNCERTAINTY_TOO_LARGE
             else:
                 result.phases[phase] = figure
     return result
+
+
+def _summed(energy: RunEnergy, domain: Domain, pieces: list[Piece], window: Window) -> dict[State | str, Figure]:
+    """Figures of the domain's parts added up, with what these err together."""
+    names = dict.fromkeys(name for piece in pieces for name in piece.figures)
+    sums = {name: total_of([piece.figures[name] for piece in pieces if name in piece.figures]) for name in names}
+    for name, u_j in shared_u_j([(piece.figures, piece.fit) for piece in pieces], names).items():
+        sums[name] = sums[name].with_term("noise", energy.once("parts", window.window, domain.name), u_j)
+    return sums
 
 
 def phase_seconds(energy: RunEnergy, domain: str, window: Window) -> dict[str, float]:
@@ -166,6 +179,8 @@ def unusable(meter: ChannelMeter, t0_s: float, t1_s: float, *, allocated: bool =
         return Reason.STALE_INTERVAL
     rows = observations.between(t0_s, t1_s)
     if seconds < 2 * observations.refresh_s or rows.stop - rows.start < LEAST_CELLS:
+        return Reason.WINDOW_TOO_SHORT
+    if not observations.increments and observations.coverage < 1 and observations.within(t0_s, t1_s) < LEAST_SAMPLES:
         return Reason.WINDOW_TOO_SHORT
     if float(observations.cell_lo_s[rows][0]) > t0_s or float(observations.cell_hi_s[rows][-1]) < t1_s:
         return Reason.NOT_BRACKETED

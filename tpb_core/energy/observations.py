@@ -76,6 +76,11 @@ class Observations:
         rows = self.between(t0_s, t1_s)
         return float(self.overlap_s(t0_s, t1_s, rows) @ self.mean_w[rows])
 
+    def within(self, t0_s: float, t1_s: float) -> int:
+        """How many observations have their middle in the window."""
+        middle_s = (self.lo_s + self.hi_s) / 2
+        return int(((middle_s >= t0_s) & (middle_s < t1_s) & self.good).sum())
+
     def hole_s(self, t0_s: float, t1_s: float) -> float:
         """Seconds of holes in the window."""
         rows = self.between(t0_s, t1_s)
@@ -201,9 +206,13 @@ def nothing_seen(*, increments: bool) -> Observations:
 
 
 def _refresh_seen(t_s: Floats, value: Floats, poll_s: float) -> float:
-    """The refresh period as the readings show it: the median time between changes."""
+    """The refresh period as the readings show it: the time between changes, of which longer ones are several periods of steady power."""
     changes = t_s[1:][np.diff(value) != 0]
-    return float(np.median(np.diff(changes))) if len(changes) > 2 else poll_s
+    if len(changes) <= 2:
+        return poll_s
+    gap_s = np.diff(changes)
+    periods = np.maximum(np.round(gap_s / np.quantile(gap_s, 0.1)), 1.0)
+    return float(min(np.median(gap_s), gap_s.sum() / periods.sum()))
 
 
 def _refreshes(t_s: Floats, value: Floats, half_width_s: Floats, poll_s: float, refresh_s: float) -> tuple[Floats, Floats, Floats, Floats]:

@@ -35,6 +35,7 @@ class Fit:
 
     `energy_j`; `covariances` by term (J^2); `signed` effects of one standard uncertainty by term (J); `noise_j2_per_s` is the long-run
     variance that power fluctuations not explained by the states add in one second; `dof` belongs to the covariances, by term.
+    `residual_w` is what the fit leaves of each reading, whose middle is `middle_s`.
     """
 
     names: tuple[State | str, ...]
@@ -46,6 +47,8 @@ class Fit:
     dof: dict[str, float | None]
     n: int
     alignment: Alignment
+    middle_s: Floats
+    residual_w: Floats
 
 
 @dataclass(frozen=True)
@@ -170,6 +173,8 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
         errors.dof,
         int((window.trust > 0).sum()),
         alignment,
+        (observations.lo_s[rows] + observations.hi_s[rows]) / 2,
+        residual,
     )
 
 

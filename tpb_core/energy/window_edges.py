@@ -13,7 +13,7 @@ Floats = npt.NDArray[np.float64]
 NEAR = 10
 """Cells on each side of an edge from which the scatter of power there is told."""
 LEAST_DIFFERENCES = 3
-"""Fewer pairs of neighbouring cells inside a window do not tell how its power scatters: then all power around it is taken, steps and all."""
+"""Fewer pairs of neighbouring cells inside a window do not tell how its power scatters: all power around it is taken, steps and all."""
 A_DIFFERENCE = 2 / 3
 """Degrees of freedom for each difference of neighbours, which overlap."""
 NEIGHBOURS = 2
@@ -27,7 +27,7 @@ def increments_divided(
     An edge leaves the share s of a cell of length L before it. Of the energy that the model does not explain, s of what came after and
     1 - s of what came before go to the wrong side: u^2 = L^2 s (1 - s) ((1 - s) v_before + s v_after), where v is half the mean squared
     difference of neighbouring cells on that side (their variance if power scatters faster than cells follow one another, less if slower).
-    Stamps next to an edge count fully: no neighbour makes up for them. `residual` and `power` are watts by row, `stamp_u_s` seconds by edge.
+    Stamps next to an edge count fully: no neighbour makes up for them. `residual` and `power`: watts by row; `stamp_u_s`: seconds by edge.
     """
     cell_lo, cell_hi = observations.cell_lo_s[rows], observations.cell_hi_s[rows]
     first, last = (int(np.clip(np.searchsorted(cell_hi, t_s, "right"), 0, len(cell_lo) - 1)) for t_s in window_s)
