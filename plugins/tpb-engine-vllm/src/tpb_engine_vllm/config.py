@@ -90,3 +90,11 @@ class VllmServeConfig(TuningOptions):
     request_timeout_s: float = option(600.0, help="a request that takes longer is given up", unit="s", minimum=0)
     connect_timeout_s: float = option(10.0, help="longest time to connect", unit="s", minimum=0)
     extra_body: dict[str, Any] = option({}, help="further fields of every request body; they win over ours and are recorded")
+
+
+def devices(config: TuningOptions, kind: str | None, rank: int = 0) -> list[str]:
+    """Torch devices of a replica, in vLLM's order: those of one replica follow each other. Empty where their kind is not known."""
+    if kind is None or kind == "cpu":
+        return [kind] if kind else []
+    count = config.tensor_parallel * config.pipeline_parallel
+    return [f"{kind}:{rank * count + place}" for place in range(count)]

@@ -7,7 +7,7 @@ from typing import Any
 from tpb_core.api import EngineDescription
 from tpb_engine_hf.source import ModelSource
 from tpb_engine_vllm.arguments import BYTES_PER_GIB
-from tpb_engine_vllm.config import VllmConfig
+from tpb_engine_vllm.config import VllmConfig, devices
 
 
 def describe(
@@ -32,7 +32,7 @@ def describe(
         requested=config.requested(),
         effective=effective_options(config, told),
         prefix_cache=bool(told.cache_config.enable_prefix_caching),
-        instances=[{"instance": "0", "role": "mixed", "node": node, "devices": _devices(told)}],
+        instances=[{"instance": "0", "role": "mixed", "node": node, "devices": devices(config, told.device_config.device_type)}],
         step_log={"available": True, "members": True, "reason": None},
         extensions={
             "x_vllm": {
@@ -98,12 +98,6 @@ def _model(source: ModelSource, model: Any) -> dict[str, Any]:
         "heads": getattr(text, "num_attention_heads", None),
         "context_tokens": model.max_model_len,
     }
-
-
-def _devices(told: Any) -> list[str]:
-    kind = told.device_config.device_type
-    count = told.parallel_config.tensor_parallel_size * told.parallel_config.pipeline_parallel_size
-    return [kind] if kind == "cpu" else [f"{kind}:{index}" for index in range(count)]
 
 
 def _dtype(dtype: Any) -> str:

@@ -83,7 +83,6 @@ class EngineLoop:
     def advance(self, sink: EngineSink) -> bool:
         """One step, and what came of it. False where nothing is under way."""
         if not self._requests:
-            self._drain()
             return False
         try:
             outputs = self._engine.step()
@@ -94,13 +93,11 @@ class EngineLoop:
         self._report_steps(sink)
         for output in outputs:
             self._take(output, sink)
-        return bool(self._requests)
-
-    def _drain(self) -> None:
-        """Steps scheduled ahead for sequences that ended meanwhile are finished now, so that none spans the pause."""
-        while self._broken is None and getattr(self._core, "batch_queue", None):
+        while not self._requests and getattr(self._core, "batch_queue", None):
+            # scheduled ahead for sequences that have ended meanwhile: finished now, so that no step spans the pause
             self._engine.step()
-            self._tap.take()
+            self._report_steps(sink)
+        return bool(self._requests)
 
     def _report_steps(self, sink: EngineSink) -> None:
         beginnings, iterations = self._tap.take()

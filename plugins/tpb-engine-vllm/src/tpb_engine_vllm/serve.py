@@ -5,15 +5,15 @@ from __future__ import annotations
 import shlex
 import sys
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from tpb_core.api import EngineConfig, EngineContext, EngineDescription, EngineSink
 from tpb_engine_openai import OpenAiConfig, OpenAiEngine
 from tpb_engine_vllm.arguments import LORA_NAME, engine_arguments, environment, server_words
-from tpb_engine_vllm.config import VllmServeConfig
+from tpb_engine_vllm.config import VllmServeConfig, devices
 from tpb_engine_vllm.library import default_kv_cache_bytes, library_version, prepare
 from tpb_engine_vllm.models import find_models, model_argument
-from tpb_engine_vllm.server_log import effective_options
+from tpb_engine_vllm.server_log import ServerLog
 from tpb_engine_vllm.shared_memory import SharedMemory
 
 _SERVER = ("-m", "vllm.entrypoints.openai.api_server")
@@ -45,7 +45,8 @@ class VllmServeEngine(OpenAiEngine):
         prepare(environment(asked), in_process=False)
         description = super().open(sink)
         self._shared = SharedMemory(self.processes())
-        effective = effective_options(self.context.log_path)
+        log = ServerLog(self.context.log_path)
+        effective = log.effective_options()
         return replace(
             description,
             version=version,
@@ -55,7 +56,10 @@ class VllmServeEngine(OpenAiEngine):
             requested={**description.requested, **asked.requested()},
             effective={**description.effective, **effective},
             prefix_cache=effective.get("prefix_cache", description.prefix_cache),
-            instances=_instances(asked, self.context.node),
+            instances=[
+                {"instance": str(rank), "role": "mixed", "node": self.context.node, "devices": devices(asked, log.device_kind(), rank)}
+                for rank in range(asked.data_parallel)
+            ],
         )
 
     def close(self) -> None:
@@ -100,7 +104,3 @@ def server_command(config: VllmServeConfig, model: str, kv_cache_bytes: int | No
     if config.lora:
         words += ["--lora-modules", f"{LORA_NAME}={config.lora}"]
     return words
-
-
-def _instances(config: VllmServeConfig, node: str) -> list[dict[str, Any]]:
-    return [{"instance": str(rank), "role": "mixed", "node": node, "devices": []} for rank in range(config.data_parallel)]

@@ -24,21 +24,30 @@ _NAMES = {
 """Name in the log -> option."""
 
 
-def effective_options(log_path: str | None) -> dict[str, Any]:
-    """Options as the server printed them when it started last; what it did not print is absent."""
-    if log_path is None or not Path(log_path).is_file():
-        return {}
-    text = Path(log_path).read_text(errors="replace")
-    told = list(_CONFIGURATION.finditer(text))
-    if not told:
-        return {}
-    effective: dict[str, Any] = {}
-    for theirs, ours in _NAMES.items():
-        if match := re.search(rf"(?:^|, ){theirs}=([^,]*)", told[-1]["told"]):
-            effective[ours] = _value(ours, match[1])
-    if tokens := _BATCHED_TOKENS.findall(text):
-        effective["max_num_batched_tokens"] = int(tokens[-1])
-    return effective
+class ServerLog:
+    """The configuration that the server printed when it started last."""
+
+    def __init__(self, log_path: str | None) -> None:
+        text = Path(log_path).read_text(errors="replace") if log_path is not None and Path(log_path).is_file() else ""
+        told = list(_CONFIGURATION.finditer(text))
+        self._told = told[-1]["told"] if told else ""
+        self._batched_tokens = [int(tokens) for tokens in _BATCHED_TOKENS.findall(text)]
+
+    def effective_options(self) -> dict[str, Any]:
+        """Options as they are; what the server did not print is absent."""
+        words = {ours: self._word(theirs) for theirs, ours in _NAMES.items()}
+        effective = {option: _value(option, word) for option, word in words.items() if word is not None}
+        if self._batched_tokens:
+            effective["max_num_batched_tokens"] = self._batched_tokens[-1]
+        return effective
+
+    def device_kind(self) -> str | None:
+        """`cuda`, `cpu`, ...; None where the server did not print it."""
+        return self._word("device_config")
+
+    def _word(self, name: str) -> str | None:
+        match = re.search(rf"(?:^|, ){name}=([^,]*)", self._told)
+        return match[1] if match else None
 
 
 def _value(option: str, word: str) -> Any:
