@@ -82,6 +82,15 @@ def test_a_model_that_does_not_load_points_to_the_log(open_desk: Open) -> None:
     assert "worker.log" in str(failed.value.fix)
 
 
+def test_a_model_without_a_tokenizer_says_what_to_type(open_desk: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorrt_llm
+
+    monkeypatch.setattr(tensorrt_llm.LLM, "tokenizer", None)
+    with pytest.raises(BadInput, match="brings no tokenizer") as refusal:
+        open_desk()
+    assert "engine.tokenizer=" in str(refusal.value.fix)
+
+
 def test_built_engine_files_choose_their_back_end(tmp_path: Path) -> None:
     (tmp_path / "rank0.engine").write_bytes(b"\0")
     (tmp_path / "config.json").write_text(json.dumps({"build_config": {}}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import time
 from typing import Any
 
@@ -33,6 +34,9 @@ class LlmSession:
         self._parameters_class = library_root.SamplingParams
         self._parameter_names = set(getattr(self._parameters_class, "__dataclass_fields__", ()))
         self.llm = self._load(library.llm_class(backend))
+        if self.llm.tokenizer is None:
+            self.llm.shutdown()
+            raise BadInput(f"engine.model={config.model} brings no tokenizer", "Name one:  engine.tokenizer=FOLDER_OR_HUB_NAME")
         self.tokenizer = LlmTokenizer(self.llm.tokenizer)
         self.streams = Streams(self.llm, self._now_ns, config.request_timeout_s)
         self.clock = ExecutorClock()
@@ -70,9 +74,10 @@ class LlmSession:
 
     def first_request(self) -> None:
         """Run one short request: its times bracket the executor's clock, its iterations show whether there is a step log."""
-        with contextlib.suppress(ImportError, AttributeError):
-            compare(self.clock, __import__("tensorrt_llm.bindings", fromlist=["steady_clock_now"]).steady_clock_now, self._now_ns)
-        self._stats()
+        with contextlib.suppress(ImportError, AttributeError):  # a release without it: the first request has to do
+            compare(self.clock, importlib.import_module("tensorrt_llm.bindings").steady_clock_now, self._now_ns)
+        if self._config.step_log:
+            self._stats()  # iterations of warming up
         ids = self.tokenizer.encode(["The sun rises in the east."])[0] or [1]
         begin_ns = self._now_ns()
         self.submit(Request(-1, "first", Sampling(_FIRST_TOKENS, exact_output_length=True), input_ids=ids))

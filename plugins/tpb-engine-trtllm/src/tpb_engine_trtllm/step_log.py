@@ -11,6 +11,8 @@ from tpb_engine_trtllm.iterations import BadRow, Iteration, RequestState, read_i
 from tpb_engine_trtllm.wall_clock import WallClock
 
 _REMEMBERED = 10_000
+_FIRST_ROWS = 3
+"""Iterations of the first request; rows before them may be late ones of the library's own warming up."""
 NO_TIME = "TensorRT-LLM's iteration statistics carry no time (releases that leave `timestamp` empty)"
 
 
@@ -42,7 +44,7 @@ class StepLog:
                 return "output tokens of an iteration are not told (enable_iter_req_stats)"
             self._wall.look()
             fits = self._wall.fit(found[-1].timestamp, earliest_ns, latest_ns)
-            spans = [self._span(iteration) for iteration in found]
+            spans = [self._span(iteration) for iteration in found[-_FIRST_ROWS:]]
         except ValueError as error:
             return f"TensorRT-LLM's iteration statistics cannot be read: {error}"
         room_ns = 5_000_000
