@@ -163,3 +163,21 @@ def test_drawn_errors_follow_what_the_channels_declare() -> None:
     assert gain0.std() == pytest.approx(0.037, rel=0.15)
     assert offset.std() == pytest.approx(5.9, rel=0.15)
     assert np.corrcoef(gain0, gain1)[0, 1] == pytest.approx(0.4, abs=0.15)
+
+
+def test_requests_at_the_outlet_add_up_to_the_phases_of_the_node() -> None:
+    """A metered node gives the run's total: its requests pay for the host while they use it, and for the losses of its supply."""
+    from tpb_sim.coverage import named_world
+
+    run = simulate(named_world("node_1hz").spec, 0)
+    truth = run.truth()
+    requests = [
+        joules
+        for window, method, basis, joules in zip(*(truth.requests[name] for name in ("window", "method", "basis", "total_j")), strict=True)
+        if (window, method, basis) == ("measure", "shapley", "gross")
+    ]
+    node = {phase: truth.row("measure", "n0", phase).joules for phase in ("prefill", "decode", "idle", "total")}
+    for phase in ("prefill", "decode", "idle"):
+        assert truth.row("measure", "total", phase).joules == node[phase]
+    assert sum(requests) == pytest.approx(node["prefill"] + node["decode"] + node["idle"], rel=1e-9)
+    assert sum(requests) == pytest.approx(node["total"], rel=1e-9)

@@ -10,10 +10,11 @@ import numpy as np
 
 from tpb_core.api import Ledger
 from tpb_sim.memory_run import SimRun
-from tpb_sim.truth import RULES, Truth
+from tpb_sim.truth import RULES, PhaseTruth, Truth
 
 WINDOW, DOMAIN = "measure", "total"
 NULL = math.nan
+NORMAL_975 = 1.959963984540054
 
 
 class Estimate(NamedTuple):
@@ -31,26 +32,49 @@ class Estimate(NamedTuple):
 
 
 def rule_of(method: str, truth: Truth) -> str:
-    """The split rule behind a method name such as `steps/incremental`; `pure` where it names none and the window needs none."""
+    """The split rule behind a method name such as `steps/incremental`; `pure` where the window needs none.
+
+    A window without mixed steps needs no cost model either, so that its steps are divided among their members by tokens.
+    """
+    if any((row.window, row.method) == (WINDOW, "pure") for row in truth.phases):
+        return "pure"
     variant = method.rsplit("/", 1)[-1]
-    if variant in RULES:
-        return variant
-    pure = any((row.window, row.method) == (WINDOW, "pure") for row in truth.phases)
-    return "pure" if pure else "shapley"
+    return variant if variant in RULES else "shapley"
 
 
 def of_ledger(ledger: Ledger, truth: Truth, basis: str) -> Iterator[Estimate]:
     """The figures of window `measure` over all metered domains, and those of its requests, beside the truth."""
-    rule = rule_of(ledger.method, truth)
+    rule, below = rule_of(ledger.method, truth), _left_to_devices(ledger, basis)
     for row in ledger.energy:
         if (row.window, row.domain, row.basis) != (WINDOW, DOMAIN, basis) or row.phase == "unattributed":
             continue
-        true = truth.row(WINDOW, DOMAIN, row.phase, rule, basis)
+        true = _true(truth, row.phase, rule, basis, devices=row.phase in below)
         joules, low, high, total_low, total_high = (
             _or_null(v) for v in (row.joules, row.ci_low_j, row.ci_high_j, row.ci_total_low_j, row.ci_total_high_j)
         )
         yield Estimate(ledger.method, row.phase, joules, low, high, total_low, total_high, true.joules, true.as_metered_j)
-    yield from _of_requests(ledger, truth, rule, basis)
+    if not below:
+        yield from _of_requests(ledger, truth, rule, basis)
+
+
+def _left_to_devices(ledger: Ledger, basis: str) -> set[str]:
+    """Phases that a metered node does not resolve, so that the run's are those of the domains below; its rest is nobody's phase."""
+    rows = [row for row in ledger.energy if (row.window, row.basis) == (WINDOW, basis) and row.domain != DOMAIN and "/" not in row.domain]
+    return {row.phase for row in rows if row.phase in ("prefill", "decode", "idle") and row.joules is None}
+
+
+def _true(truth: Truth, phase: str, rule: str, basis: str, *, devices: bool) -> PhaseTruth:
+    """A figure of the run's total, or of its devices alone."""
+    if not devices:
+        return truth.row(WINDOW, DOMAIN, phase, rule, basis)
+    key = (WINDOW, phase, basis, rule)
+    rows = [row for row in truth.phases if (row.window, row.phase, row.basis, row.method) == key and "/" in row.domain]
+    return rows[0]._replace(
+        domain=DOMAIN,
+        joules=sum(r.joules for r in rows),
+        seconds=max(r.seconds for r in rows),
+        as_metered_j=sum(r.as_metered_j for r in rows),
+    )
 
 
 def _of_requests(ledger: Ledger, truth: Truth, rule: str, basis: str) -> Iterator[Estimate]:
@@ -66,12 +90,13 @@ def _of_requests(ledger: Ledger, truth: Truth, rule: str, basis: str) -> Iterato
         if (method, row_basis) == (rule, basis)
     }
     rows = zip(
-        said["request"], said["window"], said["domain"], said["basis"], said["total_j"], said["ci_low_j"], said["ci_high_j"], strict=True
+        *(said[name] for name in ("request", "window", "domain", "basis", "total_j", "ci_low_j", "ci_high_j", "u_total_j")), strict=True
     )
-    for request, window, domain, row_basis, joules, low, high in rows:
+    for request, window, domain, row_basis, *figures in rows:
         if (window, domain, row_basis) == (WINDOW, DOMAIN, basis) and int(request) >= 0:
-            exact, as_metered = true[int(request)]
-            yield Estimate(ledger.method, "request", _or_null(joules), _or_null(low), _or_null(high), true_j=exact, as_metered_j=as_metered)
+            joules, low, high, u_total = (_or_null(figure) for figure in figures)
+            limits = (low, high, joules - NORMAL_975 * u_total, joules + NORMAL_975 * u_total)
+            yield Estimate(ledger.method, "request", joules, *limits, *true[int(request)])
 
 
 def of_practice(practice: str, figures: dict[str, float], requests: dict[int, float], run: SimRun, truth: Truth) -> Iterator[Estimate]:

@@ -124,6 +124,18 @@ class WindowAccount:
             for phase in ("prefill", "decode", "idle")
         }
 
+    def node_requests(self, node: str, rule: str) -> RequestAmounts | None:
+        """The same at the outlet: a request's part of its devices, and of the host for as long as it had them. None as `node_phases`."""
+        if self.node_phases(node, rule) is None:
+            return None
+        supply, parts = self.world.supply, [self.requests(device, rule) for device in next(iter({p.devices for p in self.world.places}))]
+
+        def outlet(amounts: list[Amount]) -> Amount:
+            seconds = amounts[0].seconds
+            return Amount(supply.factor * (sum(a.joules for a in amounts) + supply.host_w * seconds), seconds)
+
+        return RequestAmounts(*(outlet([getattr(part, name) for part in parts]) for name in ("prefill", "decode", "idle", "nobody")))
+
     def _idle(self, device: str) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         runs, _ = self._on(device)
         return idle_intervals(self.steps.t0_ns[runs], self.steps.t1_ns[runs], self.t0_ns, self.t1_ns)

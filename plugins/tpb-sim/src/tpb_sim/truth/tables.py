@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tpb_sim.truth.account import Amount, WindowAccount
+from tpb_sim.truth.account import Amount, RequestAmounts, WindowAccount
 from tpb_sim.truth.residence import Stays
 from tpb_sim.truth.rules import RULES
 from tpb_sim.world import World
@@ -115,8 +115,11 @@ def _phase_rows(world: World, account: WindowAccount, window: str, rule: str, ba
         row = _row(world, account, (window, node, "total", basis, rule), account.total(node), idle_w[node])
         yield row
         for phase, amount in (account.node_phases(node, rule) or {}).items():
-            yield _row(world, account, (window, node, phase, basis, rule), amount, idle_w[node])
-        if node in world.sensors:  # the coarsest measured domain gives the run's total
+            part = _row(world, account, (window, node, phase, basis, rule), amount, idle_w[node])
+            yield part
+            if node in world.sensors:
+                sums[phase] = list(part[5:])
+        if node in world.sensors:  # the coarsest measured domain gives the run's total, and its phases
             sums["total"] = list(row[5:])
     for phase, (joules, seconds, as_metered) in sums.items():
         yield PhaseTruth(window, "total", phase, basis, rule, joules, seconds, as_metered)
@@ -132,14 +135,25 @@ def _row(world: World, account: WindowAccount, key: tuple[str, str, str, str, st
     return PhaseTruth(*key, joules, seconds, as_metered)
 
 
+def _coarsest(world: World, account: WindowAccount, rule: str) -> list[str]:
+    """What the run's total is made of: the nodes that are metered and know whose phase it is, else the devices."""
+    nodes = [node for node in _nodes(world) if node in world.sensors and account.node_phases(node, rule) is not None]
+    return nodes or gpu_domains(world)
+
+
+def _requests_on(world: World, account: WindowAccount, domain: str, rule: str) -> RequestAmounts:
+    at_outlet = account.node_requests(domain, rule) if domain in _nodes(world) else None
+    return account.requests(domain, rule) if at_outlet is None else at_outlet
+
+
 def _add_requests(
     columns: dict[str, list[Any]], world: World, account: WindowAccount, key: tuple[str, str, str], idle_w: dict[str, float]
 ) -> None:
     window, basis, rule = key
     size = len(account.stays.request)
     sums, as_metered = np.zeros((3, size + 1)), np.zeros(size + 1)
-    for device in gpu_domains(world):
-        amounts, sensor = account.requests(device, rule), world.sensors.get(device)
+    for device in _coarsest(world, account, rule):
+        amounts, sensor = _requests_on(world, account, device, rule), world.sensors.get(device)
         for place, amount in enumerate((amounts.prefill, amounts.decode, amounts.idle)):
             everybody = (
                 amount
