@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -263,7 +264,7 @@ def _held() -> tuple[int, int, list[str]]:
     """(open descriptors, threads, children) of this process."""
     children = []
     for task in os.listdir("/proc/self/task"):
-        with open(f"/proc/self/task/{task}/children") as stream:
+        with suppress(FileNotFoundError), open(f"/proc/self/task/{task}/children") as stream:  # a thread may just have ended
             children += stream.read().split()
     return len(os.listdir("/proc/self/fd")), threading.active_count(), sorted(children)
 

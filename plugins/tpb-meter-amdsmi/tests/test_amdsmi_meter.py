@@ -124,6 +124,7 @@ def test_the_second_die_of_an_mi250x_belongs_to_the_first(bench: Bench) -> None:
         "n0/module2/energy": ("n0/module2", "module", True, None),
     }
     assert channels["n0/module2/energy"].extensions["x_dies"] == ["u2", "u3"]
+    assert channels["n0/module2/energy"].extensions["x_driver"] == "6.12.12", "findings of another driver are not used"
 
 
 def test_one_die_of_two_is_refused_or_apportioned(bench: Bench) -> None:

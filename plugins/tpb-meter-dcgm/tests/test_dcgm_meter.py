@@ -70,6 +70,8 @@ def test_channels_are_of_nvmls_sensor_and_domain(build: Build, way: str) -> None
     assert channels["n0/gpu1/dcgm_power_usage"].averaging_ms is None, "of a T4 nothing is published"
     assert [channels[f"n0/gpu{n}/dcgm_energy"].allocated for n in (0, 1)] == [True, False]
     assert energy.extensions["x_backend"] == way
+    if way != "dcgmi":  # which does not tell it; of this machine it is the kernel module's
+        assert energy.extensions["x_driver"] == "570.86.15", "findings of another driver are not used"
     assert energy.extensions["x_precedence"] > 10, "beside NVML it is the check"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from tpb_meter_dcgm.discovery import parse_discovery
 from tpb_meter_dcgm.dmon import parse_row
 from tpb_meter_dcgm.fields import ENERGY, INSTANT, LEDGER, USAGE
+from tpb_meter_dcgm.local_driver import local_driver
 from tpb_meter_dcgm.page import parse_page
 from tpb_meter_dcgm.prometheus import parse_samples
 from tpb_meter_dcgm.values import number_of
@@ -138,6 +140,18 @@ def test_a_table_of_discovery() -> None:
         ("gpu", 1, "NVIDIA H100 80GB HBM3", "GPU-1c11"),
         ("cpu", 0, "Grace TH500", None),
     ]
+
+
+@pytest.mark.parametrize(("line", "version"), [
+    ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.104.05  Sat Aug 19 01:15:15 UTC 2023\nGCC version: 12", "535.104.05"),
+    ("NVRM version: NVIDIA UNIX Open Kernel Module for aarch64  570.86.15  Release Build  (dvs-builder)\n", "570.86.15"),
+    ("GCC version:  gcc version 12.3.0", None),
+    ("", None),
+])  # fmt: skip
+def test_the_driver_of_this_machine(line: str, version: str | None, tmp_path: Path) -> None:
+    (tmp_path / "version").write_text(line)
+    assert local_driver(tmp_path / "version") == version
+    assert local_driver(tmp_path / "none") is None
 
 
 def test_a_page_of_an_exporter() -> None:

@@ -26,6 +26,7 @@ class AmdGpu:
     model: str = "AMD Instinct MI300X"
     serial: str = ""
     hip_id: int | None = None
+    driver: str = "6.12.12"
     power: str = "current"
     resolution_uj: float = 15.259
     has_counter: bool = True

@@ -65,6 +65,7 @@ class Exporter:
             lines += [f"# HELP {tag} {words}", f"# TYPE {tag} {kind}"]
             for index, gpu in enumerate(self.machine.gpus):
                 labels = f'gpu="{index}",UUID="{gpu.uuid}",device="nvidia{index}",modelName="{gpu.name}",Hostname="node \\"1\\""'
+                labels += f',DCGM_FI_DRIVER_VERSION="{gpu.driver}"'
                 slices = [f',GPU_I_PROFILE="1g.10gb",GPU_I_ID="{n}"' for n in (7, 8)] if gpu.sliced else [""]
                 value = self.machine.value("GPU", index, number, t_ns)
                 text = NOT_SUPPORTED if value is None else (f"{value:f}" if isinstance(value, float) else value)

@@ -28,6 +28,7 @@ class DcgmGpu:
     zero_every: int = 0
     sliced: bool = False
     base_j: float = 1000.0
+    driver: str = "570.86.15"
 
 
 @dataclass

@@ -75,6 +75,8 @@ def _counter(socket: Socket, part: Part, found: Found, node: str, role: str) -> 
 def _channel(socket: Socket, part: Part, node: str, suffix: str, kind: str, unit: str) -> Channel:
     speaker, domain = socket.speaker, domain_of(socket, node)
     extensions: dict[str, Any] = {"x_backend": "amdsmi", "x_model": speaker.model, "x_precedence": PRECEDENCE}
+    if speaker.driver is not None:
+        extensions["x_driver"] = speaker.driver
     if len(socket.dies) > 1:
         extensions["x_dies"] = [die.uuid for die in socket.dies]
     return Channel(

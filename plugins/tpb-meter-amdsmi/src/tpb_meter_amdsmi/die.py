@@ -12,7 +12,10 @@ from tpb_meter_amdsmi.binding import ask, number
 
 @dataclass(frozen=True)
 class Die:
-    """One GPU of amdsmi's list. `index` is HIP's; `has_power` whether it gives a power of its own."""
+    """One GPU of amdsmi's list. `index` is HIP's; `has_power` whether it gives a power of its own.
+
+    `driver` is the version of the amdgpu driver, where amdsmi tells it.
+    """
 
     index: int
     uuid: str
@@ -20,6 +23,7 @@ class Die:
     model: str
     serial: str
     has_power: bool
+    driver: str | None = None
 
     def identity(self) -> GpuIdentity:
         """What the reading of `HIP_VISIBLE_DEVICES` needs to know."""
@@ -65,6 +69,7 @@ def _die(smi: Any, place: int, handle: Any) -> Die:
     asic = ask(smi, smi.amdsmi_get_gpu_asic_info, handle) or {}
     listed = ask(smi, getattr(smi, "amdsmi_get_gpu_enumeration_info", _nothing), handle) or {}
     uuid = str(ask(smi, smi.amdsmi_get_gpu_device_uuid, handle) or ask(smi, smi.amdsmi_get_gpu_device_bdf, handle) or f"amd{place}")
+    driver = ask(smi, getattr(smi, "amdsmi_get_gpu_driver_info", _nothing), handle) or {}
     hip = number(listed.get("hip_id"))
     return Die(
         index=place if hip is None else int(hip),
@@ -73,6 +78,7 @@ def _die(smi: Any, place: int, handle: Any) -> Die:
         model=str(asic.get("market_name") or "AMD GPU"),
         serial=str(asic.get("asic_serial") or ""),
         has_power=any(watts for watts in powers_of(ask(smi, smi.amdsmi_get_power_info, handle)).values()),
+        driver=str(driver["driver_version"]) if driver.get("driver_version") not in (None, "", "N/A") else None,
     )
 
 
@@ -84,4 +90,4 @@ def powers_of(info: Any) -> dict[str, float]:
 
 
 def _nothing(handle: Any) -> None:
-    """Older versions of amdsmi have no enumeration."""
+    """Older versions of amdsmi have no enumeration and do not tell the driver."""

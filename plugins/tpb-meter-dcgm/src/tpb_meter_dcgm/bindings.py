@@ -100,7 +100,7 @@ class BindingsBackend:
 
     def _gpu(self, system: Any, gpu: int, offered: frozenset[int]) -> Entity:
         identifiers = system.discovery.GetGpuAttributes(gpu).identifiers
-        return Entity("gpu", gpu, offered, _text(identifiers.uuid), _text(identifiers.deviceName))
+        return Entity("gpu", gpu, offered, _text(identifiers.uuid), _text(identifiers.deviceName), driver=_text(identifiers.driverVersion))
 
     def _offered(self) -> dict[tuple[str, int], frozenset[int]]:
         """Fields that gave a value within a few updates."""

@@ -98,6 +98,8 @@ class _Place:
                 "x_precedence": PRECEDENCE[setting.backend],
             },
         )
+        if entity.driver is not None:
+            channel.extensions["x_driver"] = entity.driver
         if field.kind == "energy_counter":
             channel.wrap = 0.0
         channel.update_ms = setting.period_ms

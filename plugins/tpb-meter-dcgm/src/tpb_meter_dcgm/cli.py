@@ -13,6 +13,7 @@ from tpb_meter_dcgm.discovery import Listed, parse_discovery
 from tpb_meter_dcgm.dmon import Row, is_header, parse_row
 from tpb_meter_dcgm.entity import Entity, Value
 from tpb_meter_dcgm.fields import Field, wanted
+from tpb_meter_dcgm.local_driver import local_driver
 from tpb_meter_dcgm.stream import LineStream
 
 CYCLES = 3
@@ -45,7 +46,8 @@ class DcgmiBackend:
         self._fields = wanted(profiling=self._config.profiling, grace=any(entity.kind == "cpu" for entity in listed))
         self._entities = ",".join(str(entity.index) if entity.kind == "gpu" else f"cpu:{entity.index}" for entity in listed)
         rows = [parse_row(line, self._fields) for line in self._run([*self._dmon(), "-c", str(CYCLES)]).splitlines()]
-        return [_entity(entity, [row for row in rows if row], self._fields) for entity in listed]
+        driver = None if self._config.host else local_driver()
+        return [_entity(entity, [row for row in rows if row], self._fields, driver) for entity in listed]
 
     def open(self) -> None:
         """Start the stream."""
@@ -126,8 +128,8 @@ class DcgmiBackend:
         return done.stdout
 
 
-def _entity(listed: Listed, rows: Sequence[Row], fields: Sequence[Field]) -> Entity:
+def _entity(listed: Listed, rows: Sequence[Row], fields: Sequence[Field], driver: str | None) -> Entity:
     """What an entity offers: the fields that had a value in any of the first cycles."""
     own = [row for row in rows if (row.kind, row.number) == (listed.kind, listed.index)]
     offered = frozenset(field.number for row in own for field, value in zip(fields, row.values, strict=True) if value is not None)
-    return Entity(listed.kind, listed.index, offered, listed.uuid, listed.model)
+    return Entity(listed.kind, listed.index, offered, listed.uuid, listed.model, driver=driver if listed.kind == "gpu" else None)

@@ -11,7 +11,7 @@ from tpb_meter_dcgm.fields import Field
 
 @dataclass(frozen=True)
 class Entity:
-    """A GPU (`uuid` and `model` where the source knows them) or a Grace CPU socket; `fields` are those that gave a value."""
+    """A GPU (`uuid`, `model` and `driver` version where the source knows them) or a Grace CPU socket; `fields` gave a value."""
 
     kind: str
     index: int
@@ -19,6 +19,7 @@ class Entity:
     uuid: str | None = None
     model: str | None = None
     sliced: bool = False
+    driver: str | None = None
 
 
 class Value(NamedTuple):

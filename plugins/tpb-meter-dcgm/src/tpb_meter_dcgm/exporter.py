@@ -67,7 +67,7 @@ class ExporterBackend:
             self.period_source = "option collect_ms"
         else:
             self._look_for_period(page, received_ns)
-        return [Entity(e.kind, e.index, frozenset(e.values), e.uuid, e.model, e.sliced) for e in page.values()]
+        return [Entity(e.kind, e.index, frozenset(e.values), e.uuid, e.model, e.sliced, e.driver) for e in page.values()]
 
     def _look_for_period(self, page: Page, received_ns: int) -> None:
         """Watch the page for a moment: an interval shorter than that shows itself."""

@@ -19,6 +19,7 @@ class PageEntity:
     model: str | None
     sliced: bool = False
     values: dict[int, tuple[Field, float]] = field(default_factory=dict)
+    driver: str | None = None
 
 
 def parse_page(text: str) -> dict[tuple[str, int], PageEntity]:
@@ -34,6 +35,7 @@ def parse_page(text: str) -> dict[tuple[str, int], PageEntity]:
             continue
         labels = sample.labels
         entity = entities.setdefault(key, PageEntity(*key, labels.get("UUID") or None, labels.get("modelName") or None))
+        entity.driver = entity.driver or labels.get("DCGM_FI_DRIVER_VERSION") or None
         entity.sliced |= bool(labels.get("GPU_I_ID"))
         value = number_of(sample.text, whole=known.whole)
         if value is not None:

@@ -61,7 +61,8 @@ class DcgmSystemDiscovery:
 
     def GetGpuAttributes(self, gpuId: int) -> Any:
         gpu = _machine().gpus[gpuId]
-        return SimpleNamespace(identifiers=SimpleNamespace(uuid=gpu.uuid, deviceName=gpu.name, pciBusId="00000000:07:00.0"))
+        identifiers = SimpleNamespace(uuid=gpu.uuid, deviceName=gpu.name, pciBusId="00000000:07:00.0", driverVersion=gpu.driver)
+        return SimpleNamespace(identifiers=identifiers)
 
     def GetEntityGroupEntities(self, entityGroupId: int, onlySupported: bool) -> list[int]:
         machine = _machine()

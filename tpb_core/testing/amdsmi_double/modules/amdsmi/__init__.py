@@ -116,6 +116,11 @@ def amdsmi_get_gpu_asic_info(processor_handle: processor_handle) -> dict[str, An
     return {"market_name": gpu.model, "vendor_id": 0x1002, "asic_serial": gpu.serial or "N/A", "oam_id": "N/A", "num_compute_units": 304}
 
 
+def amdsmi_get_gpu_driver_info(processor_handle: processor_handle) -> dict[str, Any]:
+    gpu = _gpu(processor_handle, "amdsmi_get_gpu_driver_info")
+    return {"driver_name": "amdgpu", "driver_version": gpu.driver, "driver_date": "2015/01/01 00:00"}
+
+
 def amdsmi_get_energy_count(processor_handle: processor_handle) -> dict[str, Any]:
     gpu = _gpu(processor_handle, "amdsmi_get_energy_count")
     if not gpu.has_counter:
