@@ -12,8 +12,8 @@ rate asked for, less the delay that all share (its median); a rate is held where
 token that the tool reports, less the time from arrival to first token that the stand-in took, request by request. Of tpb it is also said
 how late requests were sent by its own account, and the CPU time of a request.
 `open`: 100 requests/s whose streams last 10 s; figures are of those sent while 1,000 are open. `burst`: 1,000 at once, with how long it
-took until all were there, and the memory of all processes of the tool (proportional set size, the peak), beside the same requests ten
-at a time. `memory`: what tpb's client alone grows by in one process that holds 1,000 open streams.
+took until all were there, and the memory of all processes of the tool (proportional set size) just before, with prompts and all, and while
+they are open. `memory`: what tpb's client alone grows by in one process that holds 1,000 open streams.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ import numpy as np
 from clients.aiperf_tool import AiPerf
 from clients.guidellm_tool import GuideLlm
 from clients.load import Load, Tool
+from clients.memory import with_streams
 from clients.session import Session, ToolFailed, run
 from clients.stand_in import off_schedule_ms, stand_in
 from clients.streams_memory import grown_mib
@@ -119,25 +120,23 @@ def open_streams(tools: Sequence[Tool], seconds: float, folder: Path) -> None:
 
 
 def burst(tools: Sequence[Tool], folder: Path) -> None:
-    """1,000 at once: how long until they are there, and memory beside the same requests ten at a time."""
-    head = (
-        f"{'':<12}{'all there after':>16}{'most open':>11}{'TTFT added p50':>16}{'p99':>9}  [ms]{'memory':>9}{'ten at a time':>15}  [MiB]"
-    )
-    _say(f"\n{STREAMS:,} at once\n{head}")
+    """1,000 at once: how long until they are there, and the memory before and while they are open."""
+    timing = f"{'all there after':>16}{'most open':>11}{'TTFT added p50':>16}{'p99':>9}  [ms]"
+    _say(f"\n{STREAMS:,} at once\n{'':<12}{timing}{'memory before':>16}{'open':>8}{'more':>8}  [MiB]")
     for tool in tools:
         try:
-            with stand_in(token_s=2.0) as server:
+            with stand_in(token_s=STREAM_S / (OUTPUT_TOKENS - 1)) as server:
                 session = run(tool, server, Load(STREAMS, 32, OUTPUT_TOKENS, streams=STREAMS), folder, watch_memory=True)
-            with stand_in(token_s=0.001) as server:
-                few = run(tool, server, Load(STREAMS, 32, OUTPUT_TOKENS, streams=10), folder, watch_memory=True)
         except ToolFailed as failed:
             _say(f"{tool.name:<12} {failed}")
             continue
         p50, p99 = np.percentile(session.added_ms, (50, 99))
         there_ms = (session.arrived_ns[-1] - session.arrived_ns[0]) / 1e6
+        memory = with_streams(session.looks, STREAMS)
+        told = "never 1,000 open" if memory is None else f"{memory[0]:.0f}{memory[1]:>8.0f}{memory[1] - memory[0]:>8.0f}"
         _say(
-            f"{tool.name:<12}{there_ms:>16.0f}{session.most_open:>11}{p50:>16.1f}{p99:>9.1f}{'':6}{session.peak_mib:>9.0f}"
-            f"{few.peak_mib:>15.0f}   load average {os.getloadavg()[0]:.1f}"
+            f"{tool.name:<12}{there_ms:>16.0f}{session.most_open:>11}{p50:>16.1f}{p99:>9.1f}{'':6}{told:>32}"
+            f"   load average {os.getloadavg()[0]:.1f}"
         )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from clients.load import Load, Tool
-from clients.memory import peak_mib
+from clients.memory import Look, watch
 from clients.stand_in import StandIn
 
 _GIVE_UP_S = 900.0
@@ -32,8 +32,8 @@ class Session:
     added_ms: npt.NDArray[np.float64]
     """The tool's time to first token, less the time from arrival to first token that the stand-in took."""
     most_open: int
-    peak_mib: float | None
-    """Of all processes of the tool; None where it was not watched."""
+    looks: list[Look]
+    """At the tool's memory; none where it was not watched."""
 
 
 def run(tool: Tool, server: StandIn, load: Load, parent: Path, *, watch_memory: bool = False) -> Session:
@@ -46,10 +46,10 @@ def run(tool: Tool, server: StandIn, load: Load, parent: Path, *, watch_memory: 
             tool.command(load, server.url, folder), stdout=output, stderr=output, cwd=folder, env={**os.environ, **tool.environment()},
             start_new_session=True,
         )  # fmt: skip
-        peak = None
+        looks: list[Look] = []
         try:
             if watch_memory:
-                peak = peak_mib(process, _GIVE_UP_S)
+                looks = watch(process, server, _GIVE_UP_S)
             process.wait(_GIVE_UP_S)
         except subprocess.TimeoutExpired:
             raise ToolFailed(f"not over after {_GIVE_UP_S:g} s; {_end_of(log)}") from None
@@ -62,7 +62,7 @@ def run(tool: Tool, server: StandIn, load: Load, parent: Path, *, watch_memory: 
     said_ms = np.array(tool.first_tokens_ms(folder), np.float64)
     if len(rows) != load.requests or len(said_ms) != load.requests or (rows < 0).any():
         raise ToolFailed(f"{load.requests} requests were asked for, {len(rows)} came, {len(said_ms)} were answered; {_end_of(log)}")
-    return Session(load, folder, rows[:, 0], said_ms - (rows[:, 1] - rows[:, 0]) / 1e6, most_open, peak)
+    return Session(load, folder, rows[:, 0], said_ms - (rows[:, 1] - rows[:, 0]) / 1e6, most_open, looks)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -31,12 +32,22 @@ class StandIn:
 
         A row is CLOCK_MONOTONIC in ns when the request was there in full, and when its first token left (-1: none did).
         """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port)
-        connection.request("GET", "/double/stamps")
-        told = json.loads(connection.getresponse().read())
-        connection.close()
+        told = json.loads(self._page("/double/stamps"))
         rows = [[*row, -1][:2] for row in told["stamps"]]
         return np.array(rows, np.int64).reshape(-1, 2), int(told["most_running"])
+
+    def open_streams(self) -> int:
+        """Requests under way now."""
+        found = re.search(rb"^vllm:num_requests_running\{.*\} ([0-9.]+)$", self._page("/metrics"), re.MULTILINE)
+        assert found is not None
+        return int(float(found[1]))
+
+    def _page(self, path: str) -> bytes:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        connection.request("GET", path)
+        page = connection.getresponse().read()
+        connection.close()
+        return page
 
 
 @contextmanager
