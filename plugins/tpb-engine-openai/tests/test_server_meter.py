@@ -25,7 +25,6 @@ class TestServerMeter(MeterSuite):
                 ServerMeter,
                 ServerMeterConfig(url=double.url, interval_ms=50.0),
                 settle_s=2.0,
-                true_watts={"n0/server/gpu_energy": 120.0},
                 refusals={
                     Reason.NOT_CONFIGURED: ServerMeterConfig(),
                     Reason.UNREACHABLE: ServerMeterConfig(url="http://127.0.0.1:9"),
@@ -126,3 +125,21 @@ def test_a_server_without_metrics_is_refused_with_what_to_type(new_double: Start
         made.discover()
     assert refusal.value.reason is Reason.UNSUPPORTED
     assert "--metrics" in str(refusal.value.fix)
+
+
+def test_the_energy_of_a_server_is_recorded_and_enters_no_total() -> None:
+    """Beside the GPU's own meter it would be counted twice: a plain counter has no role in the ledger. 120 W, within a fifth."""
+    context = RecordingContext()
+    with OpenAiDouble(DoubleSettings(energy_w=120.0)) as double:
+        made = ServerMeter(ServerMeterConfig(url=double.url, interval_ms=20.0), context)
+        energy = next(channel for channel in made.discover() if channel.channel == "n0/server/gpu_energy")
+        assert (energy.kind, energy.unit, energy.role) == ("counter", "J", None)
+        made.open()
+        seen: list[tuple[int, float]] = []
+        give_up = time.monotonic() + 30
+        while (len(seen) < 2 or seen[-1][0] - seen[0][0] < 10**9) and time.monotonic() < give_up:
+            time.sleep(0.05)
+            seen += [(reading.t_before_ns, reading.value) for reading in made.read() if reading.channel == energy.channel]
+        made.close()
+    watts = (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0]) * 1e9
+    assert 96 < watts < 144

@@ -71,8 +71,9 @@ class ServerMeter(Meter[ServerMeterConfig]):
             self._extensions = {"x_models": _models(questions)}
         channels = [self._channel(metric.channel, metric.kind, metric.unit) for metric in METRICS if metric.channel in values]
         if self._has_energy:
-            energy = self._channel("gpu_energy", "energy_counter", "J")
-            energy.role, energy.sensor = "check", f"{address}/energy_metrics"
+            # A plain counter: the server does not say which GPUs it adds up, and with their own meters they would be counted twice.
+            energy = self._channel("gpu_energy", "counter", "J")
+            energy.sensor = f"{address}/energy_metrics"
             channels.append(energy)
         self._names = {channel.channel.rpartition("/")[2]: channel.channel for channel in channels}
         return channels
