@@ -1,7 +1,8 @@
 """What load clients add, side by side: tpb, `vllm bench serve`, guidellm and aiperf against a stand-in of a server.
 
     python bench/client.py [--vllm PYTHON] [--guidellm PYTHON] [--aiperf PYTHON] [--tokenizer FOLDER]
-                           [--seconds 5] [--rates 25,50,100,200,400,800] [--parts rates,prompts,open,burst,memory]
+                           [--seconds 5] [--rates 25,50,100,200,400,800] [--long-prompt-rates 2,5,10]
+                           [--parts rates,prompts,open,burst,memory]
 
 Each tool runs as its users start it, in an environment of its own; what is not given is left out. The stand-in
 (`tpb_core.testing.openai_double`, a process of its own on the same machine) streams fixed tokens and stamps, for every tool alike, when a
@@ -38,7 +39,7 @@ from clients.vllm_tool import VllmBench
 
 ON_TIME_MS, SHARE = 2.0, 0.99
 STREAMS, OUTPUT_TOKENS = 1000, 8
-LONG_PROMPT_TOKENS, LONG_PROMPT_RATES = 50_000, (2.0, 5.0, 10.0)
+LONG_PROMPT_TOKENS = 50_000
 STREAM_S = 10.0
 PARTS = ("rates", "prompts", "open", "burst", "memory")
 HEAD = (
@@ -51,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rates", default="25,50,100,200,400,800")
+    parser.add_argument("--long-prompt-rates", default="2,5,10")
     parser.add_argument("--parts", default=",".join(PARTS))
     others = {"vllm": VllmBench, "guidellm": GuideLlm, "aiperf": AiPerf}
     for name in others:
@@ -74,7 +76,7 @@ def main() -> None:
         if "rates" in parts:
             rates(tools, [float(rate) for rate in words.rates.split(",")], words.seconds, 32, folder)
         if "prompts" in parts:
-            rates(tools, LONG_PROMPT_RATES, words.seconds, LONG_PROMPT_TOKENS, folder)
+            rates(tools, [float(rate) for rate in words.long_prompt_rates.split(",")], words.seconds, LONG_PROMPT_TOKENS, folder)
         if "open" in parts:
             open_streams(tools, words.seconds, folder)
         if "burst" in parts:
