@@ -151,3 +151,21 @@ def test_a_sensor_of_unknown_calibration_has_no_total_uncertainty() -> None:
 def test_gain_and_offset_corrections_are_applied_to_raw_samples() -> None:
     ledger = totals(constant("n0/gpu0", 400.0, gain=1.1, offset_w=5.0))
     assert joules(ledger, "n0/gpu0") == pytest.approx(SECONDS * (1.1 * 400.0 + 5.0))
+
+
+def test_a_part_whose_module_nobody_measures_lies_in_its_node() -> None:
+    cpu = constant("n0/module0/grace/cpu", 80.0, parent="n0/module0/grace", scope="package")
+    ledger = totals(constant("n0", 1000.0, parent=None, scope="node"), cpu)
+    assert joules(ledger, "total") == pytest.approx(10_000.0), "the node's meter has counted the CPU already"
+    ledger = totals(constant("n0/gpu0", 400.0), cpu)
+    assert joules(ledger, "total") == pytest.approx(4800.0)
+
+
+def test_two_meters_of_one_cpu_in_a_module_count_it_once() -> None:
+    cpu, socket = "n0/module0/grace/cpu", "n0/module0/grace"
+    first = constant(cpu, 80.0, parent=socket, scope="package", role="primary", name="hwmon")
+    second = constant(cpu, 80.0, parent=socket, scope="package", role="check", name="dcgm")
+    sysio = constant(f"{socket}/sysio", 20.0, parent=socket, scope="uncore")
+    assert joules(totals(first, second, sysio), "total") == pytest.approx(1000.0)
+    module = constant("n0/module0", 500.0, scope="module")
+    assert joules(totals(module, first, second, sysio), "total") == pytest.approx(5000.0)

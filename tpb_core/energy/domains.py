@@ -152,8 +152,11 @@ def _is_span(channel: Channel) -> bool:
 
 
 def _parent_by_name(name: str, names: dict[str, str | None]) -> str | None:
-    above = name.rpartition("/")[0]
-    return above if above and above in names else None
+    """The nearest domain above by name: `n0` of `n0/module0/grace` where nothing tells of `n0/module0`."""
+    while name := name.rpartition("/")[0]:
+        if name in names:
+            return name
+    return None
 
 
 def _unless_circular(name: str, parent: str | None, names: dict[str, str | None]) -> str | None:

@@ -34,7 +34,7 @@ class TestDcgmi(MeterSuite):
             DcgmConfig(backend="dcgmi", dcgmi=str(program), interval_ms=20.0),
             environ={"CUDA_VISIBLE_DEVICES": "0"},
             settle_s=2.0,
-            true_watts={"n0/gpu0/dcgm_energy": 300.0, "n0/gpu1/dcgm_energy": 200.0, "n0/cpu0/dcgm_power": 120.0},
+            true_watts={"n0/gpu0/dcgm_energy": 300.0, "n0/gpu1/dcgm_energy": 200.0, "n0/module0/grace/cpu/dcgm_power": 120.0},
             truth_s=1.5,
             truth_rel=0.08,
             refusals={Reason.NOT_INSTALLED: missing},

@@ -83,8 +83,8 @@ def test_grace_sockets_lie_in_modules(build: Build) -> None:
         "n0/module0/dcgm_energy": ("n0/module0", "n0", "module", "energy_counter"),
         "n0/gpu0/dcgm_power": ("n0/gpu0", "n0/module0", "gpu", "power"),
         "n0/gpu0/dcgm_power_usage": ("n0/gpu0", "n0/module0", "gpu", "power"),
-        "n0/cpu0/dcgm_power": ("n0/cpu0", "n0/module0", "package", "power"),
-        "n0/cpu0/sysio/dcgm_power": ("n0/cpu0/sysio", "n0/cpu0", "uncore", "power"),
+        "n0/module0/grace/cpu/dcgm_power": ("n0/module0/grace/cpu", "n0/module0/grace", "package", "power"),
+        "n0/module0/grace/sysio/dcgm_power": ("n0/module0/grace/sysio", "n0/module0/grace", "uncore", "power"),
         "n0/module0/dcgm_power": ("n0/module0", "n0", "module", "power"),
     }
 

@@ -57,20 +57,22 @@ class _Place:
                 yield field.number, self._channel(field, domain, parent, "gpu", sensor, None)
 
     def cpu(self) -> Iterator[tuple[int, Channel]]:
-        """A Grace socket. Its power readings are averages of the firmware over a time that DCGM does not tell."""
-        domain = f"{self.node}/cpu{self.entity.index}"
+        """A Grace socket, in its module and with the domains and sensors of the hwmon meter: both read the same files.
+
+        Its power readings are averages of the firmware over a time that DCGM does not tell.
+        """
+        socket = f"{self.module}/grace"
         sensor = f"{self.setting.machine_id}/grace{self.entity.index}"
-        parent = self.module if MODULE_POWER.number in self.entity.fields or self.in_module else self.node
         for field in wanted(profiling=False, grace=True):
             if field.entity != "cpu" or field.number not in self.entity.fields:
                 continue
             if field is MODULE_POWER:
                 yield field.number, self._channel(field, self.module, self.node, "module", f"{sensor}/module", None)
             elif field is SYSIO_POWER:
-                yield field.number, self._channel(field, f"{domain}/sysio", domain, "uncore", f"{sensor}/sysio", None)
+                yield field.number, self._channel(field, f"{socket}/sysio", socket, "uncore", f"{sensor}/sysio", None)
             else:
                 scope = "package" if field is CPU_POWER else "other"
-                yield field.number, self._channel(field, domain, parent, scope, f"{sensor}/cpu", None)
+                yield field.number, self._channel(field, f"{socket}/cpu", socket, scope, f"{sensor}/cpu", None)
 
     def _channel(self, field: Field, domain: str, parent: str, scope: str, sensor: str, timing: Timing | None) -> Channel:
         setting, entity = self.setting, self.entity

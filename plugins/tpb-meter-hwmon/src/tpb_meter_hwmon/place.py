@@ -78,12 +78,12 @@ def _acpi_place(sensor: Sensor, node: str) -> Place | None:
     told = sensor.facts.get("oem_info", "") or sensor.label
     if grace := _GRACE.fullmatch(told.strip()):
         socket = int(grace[2])
-        module, socket_domain = f"{node}/module{socket}", f"{node}/module{socket}/grace"
+        module, socket_domain, sensor_name = f"{node}/module{socket}", f"{node}/module{socket}/grace", f"grace{socket}"
         return {
-            "module": Place(module, node, "module", point="dc"),
-            "grace": Place(socket_domain, module, "soc", point="dc"),
-            "cpu": Place(f"{socket_domain}/cpu", socket_domain, "package", point="rail"),
-            "sysio": Place(f"{socket_domain}/sysio", socket_domain, "uncore", point="rail"),
+            "module": Place(module, node, "module", point="dc", sensor=f"{sensor_name}/module"),
+            "grace": Place(socket_domain, module, "soc", point="dc", sensor=f"{sensor_name}/socket"),
+            "cpu": Place(f"{socket_domain}/cpu", socket_domain, "package", point="rail", sensor=f"{sensor_name}/cpu"),
+            "sysio": Place(f"{socket_domain}/sysio", socket_domain, "uncore", point="rail", sensor=f"{sensor_name}/sysio"),
         }[grace[1].lower()]
     whole_machine = "LNXSYBUS" in sensor.facts.get("measures", "") or "total domain" in told.lower()
     return Place(node, None, "node") if whole_machine else None
