@@ -14,7 +14,7 @@ token that the tool reports, less the time from arrival to first token that the 
 how late requests were sent by its own account, and the CPU time of a request.
 `open`: 100 requests/s whose streams last 10 s; figures are of those sent while 1,000 are open. `burst`: 1,000 at once, with how long it
 took until all were there, and the memory of all processes of the tool (proportional set size) just before, with prompts and all, and while
-they are open. `memory`: what tpb's client alone grows by in one process that holds 1,000 open streams.
+they are open; helpers that come and go make a few MiB of difference. `memory`: what tpb's client alone grows by in one process that holds 1,000 open streams.
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ def open_streams(tools: Sequence[Tool], seconds: float, folder: Path) -> None:
 def burst(tools: Sequence[Tool], folder: Path) -> None:
     """1,000 at once: how long until they are there, and the memory before and while they are open."""
     timing = f"{'all there after':>16}{'most open':>11}{'TTFT added p50':>16}{'p99':>9}  [ms]"
-    _say(f"\n{STREAMS:,} at once\n{'':<12}{timing}{'memory before':>16}{'open':>8}{'more':>8}  [MiB]")
+    _say(f"\n{STREAMS:,} at once\n{'':<12}{timing}{'memory before':>16}{'while open':>12}  [MiB]")
     for tool in tools:
         try:
             with stand_in(token_s=STREAM_S / (OUTPUT_TOKENS - 1)) as server:
@@ -135,9 +135,9 @@ def burst(tools: Sequence[Tool], folder: Path) -> None:
         p50, p99 = np.percentile(session.added_ms, (50, 99))
         there_ms = (session.arrived_ns[-1] - session.arrived_ns[0]) / 1e6
         memory = with_streams(session.looks, STREAMS)
-        told = "never 1,000 open" if memory is None else f"{memory[0]:.0f}{memory[1]:>8.0f}{memory[1] - memory[0]:>8.0f}"
+        told = "never 1,000 open" if memory is None else f"{memory[0]:.0f}{memory[1]:>12.0f}"
         _say(
-            f"{tool.name:<12}{there_ms:>16.0f}{session.most_open:>11}{p50:>16.1f}{p99:>9.1f}{'':6}{told:>32}"
+            f"{tool.name:<12}{there_ms:>16.0f}{session.most_open:>11}{p50:>16.1f}{p99:>9.1f}{'':6}{told:>28}"
             f"   load average {os.getloadavg()[0]:.1f}"
         )
 
