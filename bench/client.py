@@ -14,7 +14,8 @@ token that the tool reports, less the time from arrival to first token that the 
 how late requests were sent by its own account, and the CPU time of a request.
 `open`: 100 requests/s whose streams last 10 s; figures are of those sent while 1,000 are open. `burst`: 1,000 at once, with how long it
 took until all were there, and the memory of all processes of the tool (proportional set size) just before, with prompts and all, and while
-they are open; helpers that come and go make a few MiB of difference. `memory`: what tpb's client alone grows by in one process that holds 1,000 open streams.
+they are open; helpers that come and go make a few MiB of difference. `memory`: what tpb's client alone grows by in one process that holds
+1,000 open streams.
 """
 
 from __future__ import annotations
