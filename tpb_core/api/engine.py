@@ -20,8 +20,9 @@ class EngineConfig:
 
     name: str = option("???", help="entry-point name of the engine")
     python: str | None = option(
-        None, help="interpreter that runs the engine worker, or the name of an environment made by `tpb env create`; "
-        "`own`: the environment of the engine's name (default: this one)"
+        None,
+        help="interpreter that runs the engine worker, or the name of an environment made by `tpb env create`; "
+        "`own`: the environment of the engine's name (default: this one)",
     )
     model: str | None = option(None, help="model: a path or a name that the engine understands")
     prefix_cache: bool = option(False, help="let the engine reuse the KV cache of equal prompt beginnings")
