@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tpb_core.testing.meter_context import RecordingContext
 from tpb_core.testing.meter_trials import Trial, run_trial
 from tpb_core.testing.power_world import PowerTrace
 from tpb_core.testing.sysfs_tree import Attribute, HwmonTree
@@ -65,3 +67,28 @@ def test_the_energy_of_a_phase_is_right(tmp_path: Path, kind: str) -> None:
     for seed in range(15):
         found = trial(kind, tmp_path / str(seed), seed, 10.0)
         assert found.joules == pytest.approx(found.truth_j, rel=0.02)
+
+
+@pytest.mark.slow
+def test_ten_real_time_windows(tmp_path: Path) -> None:
+    """A counter and a power that follow real time, another power in each of ten windows: what is read is the true integral."""
+    tree = HwmonTree(tmp_path)
+    device = tree.device("hwmon0", "power_meter", power1_oem_info="Module Power Socket 0", energy1_label="Module Power Socket 0")
+    energy = tree.energy(device / "energy1_input", 40.0)
+    power = tree.power(device / "power1_input", 40.0)
+    meter = HwmonMeter(HwmonConfig(root=str(tmp_path)), RecordingContext())
+    units = {channel.channel: channel.unit for channel in meter.discover()}
+    assert sorted(units.values()) == ["J", "W"]
+    meter.open()
+    last_s, truth_j = time.monotonic(), 0.0
+    for window in range(10):
+        energy.watts = power.watts = watts = 40.0 + 20.0 * window
+        for _ in range(10):
+            time.sleep(0.03)
+            now_s = time.monotonic()
+            tree.advance(now_s - last_s)
+            truth_j, last_s = truth_j + watts * (now_s - last_s), now_s
+            read = {units[reading.channel]: reading.value for reading in meter.read()}
+            assert read == {"J": pytest.approx(truth_j, abs=2e-6), "W": pytest.approx(watts)}
+    meter.close()
+    assert truth_j > 100

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tpb_core.testing.meter_context import RecordingContext
 from tpb_core.testing.meter_trials import Trial, run_trial
 from tpb_core.testing.power_world import PowerTrace
 from tpb_core.testing.sysfs_tree import RANGE_UJ, PowercapTree
@@ -44,3 +46,29 @@ def test_the_energy_of_a_phase_is_right(tmp_path: Path) -> None:
     for seed in range(20):
         found = trial(tmp_path / str(seed), seed, 5.0)
         assert found.joules == pytest.approx(found.truth_j, rel=0.002)
+
+
+@pytest.mark.slow
+def test_ten_real_time_windows(tmp_path: Path) -> None:
+    """A counter that follows real time, another power in each of ten windows, through its end: what is read is the true integral."""
+    tree = PowercapTree(tmp_path)
+    zone = tree.zone("intel-rapl:0", "package-0", 20.0, start_uj=RANGE_UJ - 60_000_000, limit_w=250.0)
+    meter = RaplMeter(RaplConfig(root=str(tmp_path), perf_root=str(tmp_path / "no-perf")), RecordingContext())
+    (channel,) = (channel for channel in meter.discover() if channel.kind == "energy_counter")
+    assert channel.wrap == pytest.approx(RANGE_UJ * 1e-6, rel=1e-6)
+    meter.open()
+    (first,) = meter.read()
+    values, truths_j, last_s = [first.value], [0.0], time.monotonic()
+    for window in range(10):
+        zone.watts = watts = 20.0 + 15.0 * window
+        for _ in range(10):
+            time.sleep(0.03)
+            now_s = time.monotonic()
+            tree.advance(now_s - last_s)
+            truths_j.append(truths_j[-1] + watts * (now_s - last_s))
+            last_s = now_s
+            values += [reading.value for reading in meter.read()]
+    meter.close()
+    wraps_j = np.cumsum(np.diff(values, prepend=values[0]) < 0) * (RANGE_UJ + 1) * 1e-6
+    assert np.array(values) + wraps_j - values[0] == pytest.approx(np.array(truths_j), abs=5e-6)
+    assert wraps_j[-1] > 0, "60 J before its end, and some 250 J were counted"

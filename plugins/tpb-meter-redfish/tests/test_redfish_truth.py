@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -61,3 +63,31 @@ def test_the_energy_of_half_a_minute_is_right(shown: Shown) -> None:
     for seed in range(5):
         found = shown.trial(seed, 30.0, 1.0)
         assert found.joules == pytest.approx(found.truth_j, rel=0.03)
+
+
+@pytest.mark.slow
+def test_ten_real_time_windows() -> None:
+    """A counter that follows real time at 200 W: each value is what it showed between the two stamps around its question."""
+    context = RecordingContext()
+    context.environ = {"REDFISH_USER": USER, "REDFISH_PASSWORD": PASSWORD}
+    begin_ns = context.clock.now_ns()
+
+    def joules(t_ns: int) -> float:
+        return 200.0 * (t_ns - begin_ns) * 1e-9
+
+    with RedfishService() as service:
+        tree.chassis(service.tree, "1", metrics={"EnergyJoules": lambda: round(joules(context.clock.now_ns()), 3)})
+        meter = RedfishMeter(RedfishConfig(url=service.url, verify_tls=False, interval_ms=100.0), context)
+        (channel,) = (channel for channel in meter.discover() if channel.kind == "energy_counter")
+        meter.open()
+        readings: dict[int, tuple[int, float]] = {}
+        give_up_s = time.monotonic() + 60
+        while len(readings) < 11 and time.monotonic() < give_up_s:
+            time.sleep(0.05)
+            readings |= {r.t_before_ns: (r.t_after_ns, r.value) for r in meter.read() if r.channel == channel.channel}
+        meter.close()
+    assert len(readings) >= 11
+    for before_ns, (after_ns, value) in readings.items():
+        assert joules(before_ns) - 0.01 <= value <= joules(after_ns) + 0.01
+    values = [value for _, (_, value) in sorted(readings.items())]
+    assert all(later > earlier for earlier, later in pairwise(values))
