@@ -84,6 +84,14 @@ def test_grace_hopper_without_gpu_power_has_no_gpu_domain(bench: Any) -> None:
     assert {c.scope for c in channels.values()} == {"module"}
 
 
+def test_a_superchip_whose_driver_offers_no_module_still_lies_in_it(bench: Any) -> None:
+    """Another meter of the module (hwmon on Grace) would otherwise stand beside the GPU and count it a second time."""
+    bench.double.gpu("h100", name="NVIDIA GH200 480GB").gpu("h100")
+    channels = ledger(bench.meter({"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}).discover())
+    assert channels["n0/gpu0/power"].parent == "n0/module0"
+    assert channels["n0/gpu1/power"].parent == "n0"
+
+
 def test_without_a_counter_power_is_primary_and_the_reason_is_told(bench: Any) -> None:
     bench.double.gpu("h100", unsupported=((83, None), (186, 2)))
     channels = ledger(bench.meter().discover())

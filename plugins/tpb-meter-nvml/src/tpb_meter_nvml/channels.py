@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tpb_core.api import Channel
-from tpb_core.api.gpu_sensors import AVERAGE, UNKNOWN, Gain, Timing, instant_timing_of, sensor_class_of
+from tpb_core.api.gpu_sensors import AVERAGE, UNKNOWN, Gain, Timing, counts_a_module, instant_timing_of, sensor_class_of
 from tpb_meter_nvml import probe
 from tpb_meter_nvml.allocation import SHARE_METHOD, Allocation
 from tpb_meter_nvml.board import Board
@@ -119,7 +119,8 @@ class _Layout:
 
     def _parent(self, domain: str) -> str:
         if domain == self.gpu:
-            return self.module if self.offer.is_module else self.node
+            # Also where the driver offers no module: another meter of it (hwmon) would count this GPU a second time.
+            return self.module if self.offer.is_module or counts_a_module(self.board.name) else self.node
         return self.node if domain == self.module else self.gpu
 
 
