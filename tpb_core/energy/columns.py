@@ -46,7 +46,7 @@ class Columns(Filter):
             signals += [] if drift is None else [(("drift", int(State.DECODE)), drift)]
         else:
             for density in covariates.values():
-                at = np.where(row >= 0, density[np.maximum(row, 0)], 0.0)
+                at = np.where(row >= 0, density[np.maximum(row, 0)], 0.0) if len(density) else np.zeros(len(row))  # no steps here
                 for state in (State.PREFILL, State.DECODE, State.MIXED):
                     centred = _centred(at, length, inside & (here == state))
                     signals += [] if centred is None else [(("drift", int(state)), centred)]

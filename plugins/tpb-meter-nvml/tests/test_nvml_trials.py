@@ -94,7 +94,7 @@ def half_width_j(figure: Figure) -> float:
 @pytest.mark.parametrize("sensor", CLASSES)
 @pytest.mark.parametrize("phase_s", PHASES_S)
 def test_the_truth_lies_in_the_stated_interval(bench: Any, sensor: str, phase_s: float) -> None:
-    trials = 4 * TRIALS if phase_s <= 1 else TRIALS if phase_s < 30 else max(TRIALS // 2, 1)
+    trials = 4 * TRIALS if phase_s <= 1 else max(TRIALS, 60)  # fewer give no median of the widths to hold against a limit
     hits, half_widths_j, formulae_j = 0, [], []
     for seed in range(trials):
         run, truth_j, channels = run_of(bench, sensor, seed, phase_s)
