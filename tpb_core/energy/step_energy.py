@@ -103,12 +103,16 @@ class StepEnergy:
         piece = next((p for (name, w), p in self._pieces.items() if w == window.window and name == domain), None)
         if model is None or piece is None or isinstance(piece, Reason):
             return None
+        return self._modelled(domain, window)[0] + piece.figures.get(state, Figure(0.0)).joules
+
+    def _modelled(self, domain: str, window: Window) -> tuple[float, float]:
+        """What the cost model says of a domain's steps in a window, joules, and the seconds that they ran there."""
         work = self.splits.shared_work(domain)
-        inside = sum((self.splits.state_seconds(domain, s, window) for s in State if s != State.IDLE), np.zeros(len(work)))
+        inside = sum((self.splits.state_seconds(domain, state, window) for state in BUSY), np.zeros(len(work)))
         used = np.flatnonzero(inside > 0)
         mine = work.rows(used)
-        joules = model.chosen.joules(mine) @ (inside[used] / np.maximum(mine.seconds, 1e-12))
-        return float(joules) + piece.figures.get(state, Figure(0.0)).joules
+        joules = self._models[domain].chosen.joules(mine) @ (inside[used] / np.maximum(mine.seconds, 1e-12))
+        return float(joules), float(inside.sum())
 
     def shares(self, rule: str, energy: RunEnergy, roster: Roster, phase: str, domain: str, window: Window) -> Shares:
         """How a phase is split among requests: steps by the model's energy, members by what their own tokens and contexts cost."""
@@ -128,20 +132,14 @@ class StepEnergy:
             by_token = shares_by_members(energy, roster, weights, state, (1.0, 0.0, 0.0)) if "token" in self.rules else by_cost
             return {r: (by_token if r == "token" else by_cost)[k] for k, r in enumerate(self.rules)}
 
-        chosen, watts = made(model.chosen), self._busy_w(domain, window)
+        joules, seconds = self._modelled(domain, window)
+        chosen, watts = made(model.chosen), max(joules / max(seconds, 1e-12), 1e-12)
         squares = {rule: np.zeros(len(part.share)) for rule, part in chosen.items()}
         for form in model.others(ALTERNATIVES, REDRAWS):
             for rule, part in made(form).items():
                 squares[rule] += form.credibility * (part.share - chosen[rule].share) ** 2
         # Steps weigh by joules here; the seconds that were somebody's own follow at the mean power of the steps.
         return {rule: replace(part, own_seconds=part.own_seconds / watts, share_u=np.sqrt(squares[rule])) for rule, part in chosen.items()}
-
-    def _busy_w(self, domain: str, window: Window) -> float:
-        """Mean power of a domain while steps run in a window, as the cost model sees it."""
-        work = self.splits.shared_work(domain)
-        inside = sum((self.splits.state_seconds(domain, state, window) for state in BUSY), np.zeros(len(work)))
-        joules = float(self._models[domain].chosen.joules(work) @ (inside / np.maximum(work.seconds, 1e-12)))
-        return max(joules / max(float(inside.sum()), 1e-12), 1e-12)
 
     def _step_weights(self, rule: str, phase: str, domain: str, window: Window, form: CostForm) -> Floats:
         """Energy of each step that belongs to a phase: pure steps as a form sees them, mixed ones by their split."""
