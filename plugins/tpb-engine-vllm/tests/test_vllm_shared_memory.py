@@ -36,7 +36,7 @@ def gone(path: Path, patience_s: float = 20.0) -> bool:
 
 def test_closing_unlinks_what_was_mapped() -> None:
     segment = shared_memory.SharedMemory(create=True, size=4096)
-    resource_tracker.unregister(segment._name, "shared_memory")  # type: ignore[attr-defined]
+    resource_tracker.unregister(segment._name, "shared_memory")  # type: ignore[attr-defined]  # its registered name is not public
     path = Path("/dev/shm") / segment.name
     try:
         assert str(path) in segments_of(os.getpid())

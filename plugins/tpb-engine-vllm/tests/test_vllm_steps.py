@@ -132,7 +132,7 @@ def test_the_scheduler_gets_its_methods_back() -> None:
     tap = StepTap(scheduler, scheduler.clock)
     assert scheduler.schedule == tap.schedule
     tap.close()
-    assert scheduler.schedule.__func__ is Scheduler.schedule  # type: ignore[attr-defined]
+    assert scheduler.schedule.__func__ is Scheduler.schedule  # type: ignore[attr-defined]  # a bound method has it
 
 
 def test_names_with_and_without_vllms_random_ending() -> None:

@@ -56,7 +56,7 @@ class Finder:
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != BINDINGS:
             return None
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)  # type: ignore[arg-type]  # a finder needs no base class
         spec = importlib.util.find_spec(name)
         assert spec is not None
         assert spec.loader is not None
@@ -66,9 +66,9 @@ class Finder:
             execute(module)
             module.llama_decode = Log(os.environ["DECODE_COST_LOG"]).around(module.llama_decode)
 
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # the loader of this one module
         return spec
 
 
 if "DECODE_COST_LOG" in os.environ:
-    sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, Finder())  # type: ignore[arg-type]  # a finder needs no base class

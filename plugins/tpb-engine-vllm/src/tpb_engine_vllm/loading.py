@@ -126,7 +126,7 @@ def stop(engine: Any) -> None:
     engine.engine_core.shutdown()
     _clean_up()
     # Python's own helper for the memory that worker processes share would stay as long as this process
-    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]
+    resource_tracker._resource_tracker._stop()  # type: ignore[attr-defined]  # no public way to end it
 
 
 def _clean_up() -> None:
