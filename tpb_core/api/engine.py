@@ -149,8 +149,8 @@ class Engine(ABC, Generic[E_co]):
     """One engine. Built and used by one thread of the engine worker process.
 
     Order of calls: `check` (by `tpb doctor`, no instance), then `open`, `tokenizer` at any time after it, `run_batch` or
-    `submit`/`advance`, `settle` when a load is over, `reset_caches` between repeats that keep the worker, `close` (idempotent, works
-    after a failed `open`).
+    `prepare`/`submit`/`advance`, `settle` when a load is over, `reset_caches` between repeats that keep the worker, `close`
+    (idempotent, works after a failed `open`).
     Module import must be light; load the engine's library in `check` or `open`.
     """
 
@@ -183,6 +183,12 @@ class Engine(ABC, Generic[E_co]):
     def run_batch(self, requests: Sequence[Request], sink: EngineSink) -> None:
         """Run the requests together to their ends; returns when the last is finished. All prefill comes before any decode."""
         raise NotImplementedError
+
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Do what can be done for requests before they are due, in a gap of the load: `submit` gets the same objects later, or never.
+
+        What was prepared and not submitted is forgotten in `settle`.
+        """
 
     def submit(self, requests: Sequence[Request], sink: EngineSink) -> None:
         """Accept requests; returns at once. `rejected` requests are reported to the sink."""

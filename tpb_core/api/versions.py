@@ -6,12 +6,12 @@ number is equal and the plugin's minor number is not newer than the core's (`tpb
 
 from __future__ import annotations
 
-ENGINE_INTERFACE = "1.0"
+ENGINE_INTERFACE = "1.1"
 METER_INTERFACE = "1.0"
 PROMPTS_INTERFACE = "1.0"
 ATTRIBUTOR_INTERFACE = "1.0"
 
-WORKER_PROTOCOL = 1
+WORKER_PROTOCOL = 2
 """Version of the messages between session and engine worker. Both ends must speak the same one."""
 
 BUNDLE_FORMAT = "tpb-run"

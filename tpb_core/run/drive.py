@@ -13,6 +13,7 @@ from tpb_core.run.engine_client import EngineClient
 from tpb_core.run.load import LoadShape
 from tpb_core.run.messages import Message
 from tpb_core.run.outcome import Outcome
+from tpb_core.run.prepared_requests import PreparedRequests
 from tpb_core.run.progress import Progress
 from tpb_core.run.recorder import Recorder
 from tpb_core.run.sampler_client import SamplerClient
@@ -47,9 +48,10 @@ class Driver:
         self._timed_out: set[int] = set()
         self._positions: dict[int, int] = {}
         looked_ns = begin_ns
+        ahead = PreparedRequests(self.engine, shape, request_at)
         while not shape.done:
             for send in shape.due(self.clock.now_ns()):
-                requests = [request_at(position) for position in send.requests]
+                requests = [ahead.take(position) for position in send.requests]
                 self._positions |= zip((request.request for request in requests), send.requests, strict=True)
                 submitted_ns = self.clock.now_ns()
                 try:
@@ -65,7 +67,8 @@ class Driver:
                 if self.max_duration_ns is not None and now_ns - begin_ns > self.max_duration_ns:
                     shape.stop()
                     continue
-            until_ns = self.clock.now_ns() + _LOOK_AROUND_NS
+            now_ns = self.clock.now_ns()
+            until_ns = min(now_ns + _LOOK_AROUND_NS, ahead.prepare(now_ns, next_due_ns))
             for message in self.engine.wait(until_ns if next_due_ns is None else min(until_ns, next_due_ns)):
                 self.take(message, shape)
         self.progress.requests(shape.ended, shape.total)

@@ -28,6 +28,8 @@ class EngineClient:
         self.description: dict[str, Any] = {}
         self._interruption = interruption
         self._mail: list[Message] = []
+        self._prepared: set[str] = set()
+        """Requests that the other end has and that are not submitted yet."""
         self.batch_running = False
 
     def hello(self, engine: dict[str, Any], bundle: Path, context: dict[str, Any]) -> None:
@@ -65,10 +67,17 @@ class EngineClient:
 
     # --- requests ------------------------------------------------------------------------------------------------------------
 
+    def prepare(self, request: Request) -> None:
+        """Hand a request over before it is due, so that `submit` has little left to do."""
+        self.transport.send({"kind": "prepare", "requests": [_to_json(request)]})
+        self._prepared.add(request.request_id)
+
     def submit(self, requests: Sequence[Request], *, as_batch: bool) -> None:
         """Send requests: as one static batch, or as streams of their own."""
         self.batch_running = as_batch
-        self.transport.send({"kind": "run_batch" if as_batch else "submit", "requests": [_to_json(request) for request in requests]})
+        rows = [{"request_id": r.request_id} if r.request_id in self._prepared else _to_json(r) for r in requests]
+        self.transport.send({"kind": "run_batch" if as_batch else "submit", "requests": rows})
+        self._prepared.difference_update(request.request_id for request in requests)
 
     def cancel(self, requests: Sequence[int]) -> None:
         """Ask the engine to end requests early."""
@@ -94,6 +103,7 @@ class EngineClient:
         """Go on with another run on the same engine: caches reset (True where the engine can), steps into the new bundle."""
         reset: bool = self._ask({"kind": "reset_caches"}, "caches_reset")["done"]
         self._ask({"kind": "next_bundle", "bundle": str(bundle)}, "bundle_changed")
+        self._prepared.clear()
         return reset
 
     def close(self, patience_ns: int) -> Message | None:

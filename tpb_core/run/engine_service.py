@@ -37,6 +37,7 @@ class EngineService:
         self._spool = StepSpool(bundle)
         self._outcomes: dict[int, Outcome] = {}
         self._processes: list[int] = []
+        self._prepared: dict[str, Request] = {}
 
     # --- messages of the session ---------------------------------------------------------------------------------------------
 
@@ -49,6 +50,10 @@ class EngineService:
             self._send(
                 {"kind": "opened", "description": describe(description), "capabilities": _capabilities(self.engine.own_capabilities())}
             )
+        elif kind == "prepare":
+            requests = [_request(row) for row in message["requests"]]
+            self._prepared |= {request.request_id: request for request in requests}
+            self.engine.prepare(requests)
         elif kind == "submit":
             requests = self._accept(message)
             self.engine.submit(requests, self)
@@ -93,13 +98,14 @@ class EngineService:
         self._spool.close()
 
     def _accept(self, message: Message) -> list[Request]:
-        requests = [_request(row) for row in message["requests"]]
+        requests = [self._prepared.pop(row["request_id"], None) or _request(row) for row in message["requests"]]
         for request in requests:
             self._outcomes[request.request] = Outcome(request.request)
         return requests
 
     def _next_bundle(self, bundle: Path) -> None:
         self._spool.close()
+        self._prepared.clear()
         self._spool = StepSpool(bundle)
 
     def _report_processes(self) -> None:

@@ -22,12 +22,12 @@ from tpb_core.run.transport import LocalTransport, ProcessTransport, Transport
 class EngineShelf:
     """Context manager around the runs of a study; also holds the interruption that all of them listen to.
 
-    `max_concurrency` is the most that any point will ask for, so that a kept engine is loaded with room for all.
+    `max_concurrency` and `max_context_tokens` are the most that any point will ask for, so that a kept engine is loaded with room for all.
     """
 
-    def __init__(self, *, keep: bool = False, max_concurrency: int = 1) -> None:
+    def __init__(self, *, keep: bool = False, max_concurrency: int = 1, max_context_tokens: int | None = None) -> None:
         self.interruption = Interruption()
-        self._keep, self._max_concurrency = keep, max_concurrency
+        self._keep, self._max_concurrency, self._max_context_tokens = keep, max_concurrency, max_context_tokens
         self._kept: tuple[str, EngineClient] | None = None
 
     def __enter__(self) -> EngineShelf:
@@ -49,7 +49,9 @@ class EngineShelf:
     def take(self, point: Point, bundle: Path, clock: Clock, context: dict[str, Any]) -> tuple[EngineClient, bool]:
         """An engine that has said hello, and whether it is loaded already (kept from the run before, caches reset)."""
         context["max_concurrency"] = max(context["max_concurrency"], self._max_concurrency)
-        key = json.dumps([point.engine, context["max_concurrency"]], sort_keys=True, default=str)
+        if self._keep:
+            context["max_context_tokens"] = self._max_context_tokens
+        key = _key(point, context)
         if self._kept is not None:
             kept_key, client = self._kept
             self._kept = None
@@ -73,7 +75,7 @@ class EngineShelf:
     def give_back(self, point: Point, client: EngineClient, clock: Clock, context: dict[str, Any], *, healthy: bool) -> Any:
         """The run is over: keep the engine or end it. Returns the worker's last words, None where it is kept or had none."""
         if self._keep and healthy and not clock.virtual:
-            self._kept = (json.dumps([point.engine, context["max_concurrency"]], sort_keys=True, default=str), client)
+            self._kept = (_key(point, context), client)
             return None
         return client.close(clock.now_ns() + 30_000_000_000)
 
@@ -90,3 +92,8 @@ class EngineShelf:
         return ProcessTransport(
             point.engine.get("python") or sys.executable, bundle / "worker.log", clock, self.interruption, dict(os.environ)
         )
+
+
+def _key(point: Point, context: dict[str, Any]) -> str:
+    """What two runs must have in common to use the same engine."""
+    return json.dumps([point.engine, context["max_concurrency"], context["max_context_tokens"]], sort_keys=True, default=str)

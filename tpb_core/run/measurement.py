@@ -17,7 +17,7 @@ from tpb_core.run.engine_shelf import EngineShelf
 from tpb_core.run.load import LoadShape, make_shape
 from tpb_core.run.load_client import ClientCores, busy_cpu_s
 from tpb_core.run.progress import Progress
-from tpb_core.run.request_plan import RequestPlan, check_capabilities, plan_requests
+from tpb_core.run.request_plan import RequestPlan, check_capabilities, longest_request_tokens, plan_requests
 from tpb_core.run.sampler_client import SamplerClient
 from tpb_core.run.stages import NODE, Stages
 from tpb_core.run.warmup import WarmUp
@@ -73,6 +73,7 @@ class Measurement(Stages):
             "run_id": self.run_id,
             "node": NODE,
             "max_concurrency": self._shape.max_concurrency,
+            "max_context_tokens": longest_request_tokens(self.point),
             "log_path": str(self.bundle / "worker.log"),
         }
         engine, loaded = self._shelf.take(self.point, self.bundle, self._clock, self._context)

@@ -9,7 +9,7 @@ from tpb_core import drivers
 from tpb_core.api.errors import BadInput, Refused
 from tpb_core.api.prompts import Prompt, PromptContext, PromptsConfig, PromptSource
 from tpb_core.api.requests import Request, Sampling
-from tpb_core.config.schema import SamplingOptions
+from tpb_core.config.schema import Point, SamplingOptions
 from tpb_core.run.engine_client import EngineClient
 
 
@@ -91,6 +91,13 @@ def _tokenise(prompts: list[Prompt], engine: EngineClient) -> None:
     for prompt in prompts:
         if not prompt.input_ids:
             raise BadInput(f"prompt {prompt.prompt_id!r} has no tokens", "Leave out empty prompts.")
+
+
+def longest_request_tokens(point: Point) -> int | None:
+    """The longest input plus output of a point, for engines that are loaded with room for it; None where its prompt source cannot know."""
+    source_class = drivers.load("tpb.prompts", point.prompts["name"])
+    source: PromptSource[PromptsConfig] = source_class(source_class.config_class(**point.prompts), PromptContext(seed=point.run.seed))
+    return source.longest_request_tokens(point.load.requests, point.sampling.max_output_tokens)
 
 
 def _sampling(options: SamplingOptions, seed: int) -> Sampling:

@@ -14,6 +14,7 @@ from tpb_core.run.load import make_shape
 from tpb_core.run.machine_lock import MachineLock
 from tpb_core.run.plan import Plan, Slot, slot_text
 from tpb_core.run.progress import Progress
+from tpb_core.run.request_plan import longest_request_tokens
 from tpb_core.run.session import RunResult, run_point
 from tpb_core.run.stop_rule import Saturation, StopRule
 
@@ -42,8 +43,7 @@ def run_study(plan: Plan, progress: Progress, *, wait: bool = True, after_run: A
         rule.take(key.point, bundle)
     if slots or rule.target is not None:
         keep = plan.slots[0].point.run.isolation == "engine"
-        room = max(make_shape(slot.point.load).max_concurrency for slot in plan.slots) if keep else 1
-        with EngineShelf(keep=keep, max_concurrency=room) as shelf, _machine(plan.slots, shelf, progress, wait):
+        with _shelf_with_room(plan.slots) if keep else EngineShelf() as shelf, _machine(plan.slots, shelf, progress, wait):
             for slot in itertools.chain(slots, rule.more()):
                 if slot.order >= len(plan.slots):
                     progress.note(f"One more for run.until_ci: {slot_text(plan, slot)}")
@@ -76,6 +76,17 @@ def run_study(plan: Plan, progress: Progress, *, wait: bool = True, after_run: A
                     break
     outcome.bundles = [bundles[order] for order in sorted(bundles)]
     return outcome
+
+
+def _shelf_with_room(slots: list[Slot]) -> EngineShelf:
+    """A shelf that keeps the engine, loaded with room for all points."""
+    lengths = [longest_request_tokens(slot.point) for slot in slots]
+    known = [length for length in lengths if length is not None]
+    return EngineShelf(
+        keep=True,
+        max_concurrency=max(make_shape(slot.point.load).max_concurrency for slot in slots),
+        max_context_tokens=max(known) if len(known) == len(lengths) else None,
+    )
 
 
 def _machine(slots: list[Slot], shelf: EngineShelf, progress: Progress, wait: bool) -> contextlib.AbstractContextManager[object]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from tpb_core.api.attributor import Window
-from tpb_core.api.codes import Reason
+from tpb_core.store.judgement import judge
 from tpb_core.store.stretch import NEVER, RequestTimes
-from tpb_core.store.targets import Answered, Target, keeps
+from tpb_core.store.targets import Answered, Target
 
 
 def goodput_columns(times: RequestTimes, window: Window, targets: Sequence[Target]) -> dict[str, Any]:
@@ -23,16 +23,10 @@ def goodput_columns(times: RequestTimes, window: Window, targets: Sequence[Targe
     if not targets:
         return columns
     columns["slo"] = ",".join(target.text for target in targets)
-    kept = [[keeps(_answered(times, int(row)), target) for target in targets] for row in _judged(times, window)]
-    columns["judged_requests"] = len(kept)
-    if not kept:
-        columns["good_requests_reason"] = Reason.NO_REQUESTS
-    elif any(None in each for each in kept):
-        columns["good_requests_reason"] = Reason.NO_TOKEN_STAMPS
-    else:
-        columns["good_requests"] = sum(all(each) for each in kept)
-        met = [sum(bool(each[place]) for each in kept) for place in range(len(targets))]
-        columns["slo_met"] = all(count * 100 >= target.percent * len(kept) for count, target in zip(met, targets, strict=True))
+    judgement = judge((_answered(times, row) for row in _judged(times, window)), targets)
+    columns["judged_requests"], columns["good_requests_reason"] = judgement.judged, judgement.reason
+    if judgement.reason is None:
+        columns["good_requests"], columns["slo_met"] = judgement.good, judgement.meets(targets)
     return columns
 
 

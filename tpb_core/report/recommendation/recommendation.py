@@ -45,8 +45,8 @@ def recommend(configurations: Sequence[Configuration], targets: Sequence[Target]
         elif not goodput.meets(targets):
             missed = [
                 f"{target.text}: {100 * (goodput.share(n) or 0.0):.3g} % of {goodput.judged}"
-                for n, target in enumerate(targets)
-                if goodput.met[n] * 100 < target.percent * goodput.judged
+                for n, (target, met) in enumerate(zip(targets, goodput.meets_each(targets), strict=True))
+                if not met
             ]
             drafts.append(Candidate(configuration, goodput, energy, MISSES, "; ".join(missed)))
         elif energy is None or energy.value is None:

@@ -44,6 +44,10 @@ class ScheduledShape(LoadShape):
         """The next time on the schedule."""
         return None if self.stopped or self.sent == self.total else int(self._due_ns[self.sent])
 
+    def upcoming(self, count: int) -> range:
+        """The next ones of the schedule."""
+        return range(0) if self.stopped else range(self.sent, min(self.sent + count, self.total))
+
     def finished(self, t_ns: int, position: int) -> None:
         """Only counted: the schedule does not wait."""
         super().finished(t_ns, position)

@@ -50,6 +50,10 @@ class LoadShape(ABC):
         """When the next send is due, where that does not hang on an answer."""
         return None
 
+    def upcoming(self, count: int) -> range:
+        """Positions of the next `count` requests at most, where the shape knows them before they are due: what can be prepared."""
+        return range(0)
+
     def finished(self, t_ns: int, position: int) -> None:
         """The request at a position ended, well or badly."""
         self.ended += 1

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import resource
-import select
 import ssl
-import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,10 +12,10 @@ from tpb_core.api.units import NS_PER_S
 from tpb_engine_openai.address import Address
 from tpb_engine_openai.answer import Answer
 from tpb_engine_openai.exchange import Connection, Ended, Exchange, Report
+from tpb_engine_openai.reporting_loop import ReportingLoop
 
 _IDLE_NS = NS_PER_S
 """A connection that was idle for longer is not used again: the server may be closing it at this moment."""
-_LOOK_S = 0.005
 _DESCRIPTORS = 1 << 16
 
 
@@ -45,18 +40,14 @@ class StreamClient:
         }
         self._head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
         self._ssl = ssl.create_default_context() if address.secure else None
-        self._reports: deque[Report] = deque()
         self._under_way: dict[int, Exchange] = {}
         self._connecting: set[asyncio.Task[None]] = set()
         self._idle: list[Connection] = []
         self._open: set[Connection] = set()
-        self._wake_fd, self._signal_fd = os.pipe()
-        os.set_blocking(self._wake_fd, False)
-        os.set_blocking(self._signal_fd, False)
         _raise_descriptor_limit()
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="openai-streams", daemon=True)
-        self._thread.start()
+        self._reporting: ReportingLoop[Report] = ReportingLoop("openai-streams", now_ns)
+        self._loop = self._reporting.loop
+        self.fileno, self.wait, self.take = self._reporting.fileno, self._reporting.wait, self._reporting.take
 
     # --- called by the engine --------------------------------------------------------------------------------------------------
 
@@ -70,46 +61,17 @@ class StreamClient:
         """Give a request up: its connection is closed. Nothing happens where it has ended."""
         self._loop.call_soon_threadsafe(self._give_up, request, "cancelled", "cancelled by the client")
 
-    def fileno(self) -> int:
-        """Readable when a request has ended since the last `take`."""
-        return self._wake_fd
-
-    def wait(self, until_ns: int) -> None:
-        """Return when there is something to report, at `until_ns` at the latest."""
-        while not self._reports and (left_s := (until_ns - self._now_ns()) / NS_PER_S) > 0:
-            select.select([self._wake_fd], [], [], min(left_s, _LOOK_S))
-
-    def take(self) -> list[Report]:
-        """What came in since the last call, in order."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_fd, 1 << 12)
-        reports = []
-        while self._reports:
-            reports.append(self._reports.popleft())
-        return reports
-
     def close(self) -> None:
         """Close all connections and end the thread. Idempotent."""
-        if self._loop.is_closed():
-            return
-        done = threading.Event()
-        self._loop.call_soon_threadsafe(self._close_connections, done)
-        done.wait(5.0)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5.0)
-        self._loop.close()
-        for fd in (self._wake_fd, self._signal_fd):
-            os.close(fd)
+        self._reporting.close(self._close_connections, 5.0)
 
     # --- in the loop's thread: Owner of connections ----------------------------------------------------------------------------
 
     def report(self, report: Report) -> None:
         """See `Owner`. Ends wake the engine; tokens wait until it looks."""
-        self._reports.append(report)
         if isinstance(report, Ended):
             self._under_way.pop(report.request, None)
-            with contextlib.suppress(BlockingIOError):  # full: it is awake
-                os.write(self._signal_fd, b"\0")
+        self._reporting.report(report, wake=isinstance(report, Ended))
 
     def released(self, connection: Connection, *, reusable: bool) -> None:
         """See `Owner`."""
@@ -177,7 +139,7 @@ class StreamClient:
             exchange.connection.abort()
         self.report(Ended(request, self._now_ns(), status, words, exchange.answer))
 
-    def _close_connections(self, done: threading.Event) -> None:
+    async def _close_connections(self) -> None:
         for exchange in self._under_way.values():
             exchange.over = True
             if exchange.timer is not None:
@@ -189,7 +151,7 @@ class StreamClient:
         self._idle.clear()
         self._open.clear()
         self._under_way.clear()
-        self._loop.call_later(0.02, done.set)  # transports report their end on the next rounds of the loop
+        await asyncio.sleep(0.02)  # transports report their end on the next rounds of the loop
 
 
 def _raise_descriptor_limit() -> None:

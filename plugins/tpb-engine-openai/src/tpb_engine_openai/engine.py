@@ -57,6 +57,8 @@ class OpenAiEngine(Engine[OpenAiConfig]):
         self._body: RequestBody | None = None
         self._endings: Endings | None = None
         self._under_way: set[int] = set()
+        self._bodies: dict[str, bytes] = {}
+        """Of prepared requests, by their ids."""
 
     @classmethod
     def check(cls) -> str:
@@ -95,6 +97,11 @@ class OpenAiEngine(Engine[OpenAiConfig]):
             raise BadInput("no tokenizer is known for this server", "Give the model's tokenizer.json with engine.tokenizer=PATH")
         return self._tokenizer
 
+    def prepare(self, requests: Sequence[Request]) -> None:
+        """Write the bodies of requests ahead. Raises BadInput for prompts that this API cannot take."""
+        assert self._body is not None, "the engine is not open"
+        self._bodies |= {request.request_id: self._body.write(request) for request in requests}
+
     def submit(self, requests: Sequence[Request], sink: EngineSink) -> None:
         """Hand requests to the client; returns at once. Raises BadInput for prompts that this API cannot take."""
         from tpb_engine_openai.answer import Answer
@@ -102,7 +109,7 @@ class OpenAiEngine(Engine[OpenAiConfig]):
 
         assert self._client is not None and self._body is not None, "the engine is not open"
         for request in requests:
-            body = self._body.write(request)
+            body = self._bodies.pop(request.request_id, None) or self._body.write(request)
             self._under_way.add(request.request)
             self._client.send(PATHS[self.config.api], body, Answer(request))
 
@@ -132,6 +139,10 @@ class OpenAiEngine(Engine[OpenAiConfig]):
         for request in requests:
             if self._client is not None and request in self._under_way:
                 self._client.cancel(request)
+
+    def settle(self, sink: EngineSink) -> None:
+        """Nothing is under way; bodies of requests that were never sent go."""
+        self._bodies.clear()
 
     def reset_caches(self) -> bool:
         """True where no request can meet a cached prompt: kept apart one by one, or forgotten by the server now."""

@@ -127,6 +127,7 @@ class TrtllmServeEngine(OpenAiEngine):
 
     def settle(self, sink: EngineSink) -> None:
         """The steps, from the server's iteration statistics."""
+        super().settle(sink)
         if self._statistics is not None:
             self._statistics.settle(sink)
 

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import select
-import threading
-from collections import deque
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tpb_core.api import Request
-from tpb_core.api.units import NS_PER_S
+from tpb_engine_openai.reporting_loop import ReportingLoop
 
 _ABORT_PATIENCE_S = 10.0
 """Longest wait for the last word of a request that was given up."""
-_LOOK_S = 0.005
 
 
 class Tokens(NamedTuple):
@@ -50,16 +44,12 @@ class Streams:
 
     def __init__(self, llm: Any, now_ns: Callable[[], int], timeout_s: float) -> None:
         self._llm, self._now_ns, self._timeout_s = llm, now_ns, timeout_s
-        self._reports: deque[Report] = deque()
         self._promises: dict[int, tuple[Any, asyncio.Timeout]] = {}
         self._given_up: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wake_fd, self._signal_fd = os.pipe()
-        os.set_blocking(self._wake_fd, False)
-        os.set_blocking(self._signal_fd, False)
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="trtllm-streams", daemon=True)
-        self._thread.start()
+        self._reporting: ReportingLoop[Report] = ReportingLoop("trtllm-streams", now_ns)
+        self._loop = self._reporting.loop
+        self.fileno, self.wait, self.take = self._reporting.fileno, self._reporting.wait, self._reporting.take
 
     # --- called by the engine --------------------------------------------------------------------------------------------------
 
@@ -71,34 +61,9 @@ class Streams:
         """Give a request up. Nothing happens where it has ended."""
         self._loop.call_soon_threadsafe(self._give_up, request)
 
-    def fileno(self) -> int:
-        """Readable when a request has ended since the last `take`."""
-        return self._wake_fd
-
-    def wait(self, until_ns: int) -> None:
-        """Return when there is something to report, at `until_ns` at the latest."""
-        while not self._reports and (left_s := (until_ns - self._now_ns()) / NS_PER_S) > 0:
-            select.select([self._wake_fd], [], [], min(left_s, _LOOK_S))
-
-    def take(self) -> list[Report]:
-        """What came in since the last call, in order."""
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._wake_fd, 1 << 12)
-        reports = []
-        while self._reports:
-            reports.append(self._reports.popleft())
-        return reports
-
     def close(self) -> None:
         """Give everything up and end the thread. Idempotent."""
-        if self._loop.is_closed():
-            return
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result(_ABORT_PATIENCE_S)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5.0)
-        self._loop.close()
-        os.close(self._wake_fd)
-        os.close(self._signal_fd)
+        self._reporting.close(self._stop, _ABORT_PATIENCE_S)
 
     # --- in the loop's thread --------------------------------------------------------------------------------------------------
 
@@ -148,12 +113,12 @@ class Streams:
                 fresh += ids[seen.get(output.index, 0) :]
                 seen[output.index] = len(ids)
             if fresh:
-                self._reports.append(Tokens(number, t_ns, fresh))
+                self._reporting.report(Tokens(number, t_ns, fresh), wake=False)
 
     def _end(self, request: Request, submitted_ns: int, status: str, words: str, promise: Any = None) -> None:
         outputs = [] if promise is None else list(promise.outputs)
         cached = getattr(promise, "cached_tokens", None)
-        self._reports.append(
+        self._reporting.report(
             Ended(
                 request,
                 submitted_ns,
@@ -164,10 +129,9 @@ class Streams:
                 [list(output.token_ids or []) for output in outputs],
                 [getattr(output, "request_perf_metrics", None) for output in outputs],
                 cached if isinstance(cached, int) and cached >= 0 else None,
-            )
+            ),
+            wake=True,
         )
-        with contextlib.suppress(BlockingIOError):  # full: it is awake
-            os.write(self._signal_fd, b"\0")
 
     def _give_up(self, number: int) -> None:
         if number in self._promises:
