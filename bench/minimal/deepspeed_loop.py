@@ -19,7 +19,7 @@ def main() -> None:
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype="auto").eval()
     engine = deepspeed.init_inference(model, dtype=model.dtype, replace_with_kernel_inject=False)
     ids = torch.tensor(job["prompts"])
-    settings = GenerationConfig(max_new_tokens=job["tokens"], min_new_tokens=job["tokens"], do_sample=False, pad_token_id=0)
+    settings = GenerationConfig(max_new_tokens=job["tokens"], min_new_tokens=job["tokens"], do_sample=False, num_beams=1, pad_token_id=0)
     with torch.inference_mode():
         repeat(lambda: engine.generate(input_ids=ids, attention_mask=torch.ones_like(ids), generation_config=settings))
 

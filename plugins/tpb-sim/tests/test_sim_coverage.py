@@ -181,7 +181,7 @@ def test_a_breach_of_a_stated_cell_ends_with_1(capsys: pytest.CaptureFixture[str
 
 def test_intervals_of_requests_are_neither_vague_nor_silent() -> None:
     """Steps of the same work differ by 2 %: a request is known to about 0.4 %, and its interval says so, not ten times as much."""
-    row = next(row for row in study("poisson_middle", "steps", range(6)) if (row.method, row.figure) == ("steps/shapley", "request"))
+    row = next(row for row in study("poisson_middle", ["steps"], range(6)) if (row.method, row.figure) == ("steps/shapley", "request"))
     assert row.null_share == 0
     assert abs(row.bias) < 0.002
     assert 0.85 <= row.within <= 0.995
@@ -190,7 +190,7 @@ def test_intervals_of_requests_are_neither_vague_nor_silent() -> None:
 
 def test_a_counter_that_only_looks_now_and_then_says_what_it_may_have_missed() -> None:
     """A quarter of the time enters the counter: its total errs by 0.4 % from run to run, far more than its edges would tell."""
-    row = next(row for row in study("poisson_duty_cycle", "totals", range(20)) if row.figure == "total")
+    row = next(row for row in study("poisson_duty_cycle", ["totals"], range(20)) if row.figure == "total")
     assert row.rmse > 0.002
     assert row.within >= 0.9
     assert row.width < 0.05

@@ -7,10 +7,12 @@ import csv
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from tpb_core.api import TpbError
 from tpb_sim.coverage.cells import CELLS
-from tpb_sim.coverage.study import OTHERS, study
+from tpb_sim.coverage.practices import OTHERS, attributor_named
+from tpb_sim.coverage.study import study
 from tpb_sim.coverage.tally import Row
 from tpb_sim.coverage.verdict import breaches, markdown
 from tpb_sim.coverage.worlds import named_world, world_names
@@ -39,6 +41,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cells", action="store_true", help="only the cell that was stated beforehand for each world; exit code 1 on a breach"
     )
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="every world and cost model, by the attributor that tells its phases and by common practice",
+    )
+    parser.add_argument("--folder", type=Path, help="keeps finished parts of 50 seeds there: a study that was stopped goes on")
     parser.add_argument("--seeds", type=int, default=200, help="number of seeds")
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--basis", default="gross", choices=("gross", "net_loaded"))
@@ -51,23 +59,29 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _rows(asked: argparse.Namespace) -> Iterator[Row]:
+    cells = [cell for cell in CELLS if asked.world is None or cell.world in asked.world] if asked.cells else []
     if asked.cells:
-        wanted = [cell for cell in CELLS if asked.world is None or cell.world in asked.world]
-        jobs = [(cell.world, cell.attributor) for cell in wanted]
+        jobs = [(cell.world, [cell.attributor]) for cell in cells]
+    elif asked.table:
+        worlds = asked.world or list(dict.fromkeys([*world_names(), *(cell.world for cell in CELLS)]))
+        jobs = [(world, [named_world(world).attributor, OTHERS]) for world in worlds]
     else:
-        wanted = []
-        jobs = [(world, attributor) for world in asked.world or world_names() for attributor in asked.attributor or ["totals"]]
-    for world, _ in jobs:
-        named_world(world)  # unknown names before the first hour of work
+        jobs = [(world, asked.attributor or ["totals"]) for world in asked.world or world_names()]
+    for world, attributors in jobs:  # unknown names before the first hour of work
+        named_world(world)
+        for name in attributors:
+            name == OTHERS or attributor_named(name)
+    if asked.folder:
+        asked.folder.mkdir(parents=True, exist_ok=True)
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
-    for place, (world, attributor) in enumerate(jobs):
+    for place, (world, attributors) in enumerate(jobs):
         begin_s = time.perf_counter()
-        rows = study(world, attributor, seeds, basis=asked.basis, processes=asked.processes)
-        print(f"{world}, {attributor}: {asked.seeds} seeds in {time.perf_counter() - begin_s:.1f} s", file=sys.stderr)
-        if not wanted:
+        rows = study(world, attributors, seeds, basis=asked.basis, processes=asked.processes, folder=asked.folder)
+        print(f"{world}, {' and '.join(attributors)}: {asked.seeds} seeds in {time.perf_counter() - begin_s:.1f} s", file=sys.stderr)
+        if not cells:
             yield from rows
             continue
-        cell = wanted[place]
+        cell = cells[place]
         mine = [row for row in rows if row.method.startswith(cell.method) and row.figure == cell.figure]
         yield from mine or [row for row in rows if row.figure == "refused"] or [_silent(cell.world, cell.method, cell.figure, asked.seeds)]
 

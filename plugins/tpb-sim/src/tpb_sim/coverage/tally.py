@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tpb_sim.coverage.estimates import Estimate
 
@@ -82,6 +82,18 @@ class Tally:
             mine = self._sums[key]
             for name in vars(theirs):
                 setattr(mine, name, getattr(mine, name) + getattr(theirs, name))
+
+    def to_rows(self) -> dict[str, Any]:
+        """As JSON values."""
+        return {"seeds": self.seeds, "sums": [[*key, vars(sums)] for key, sums in self._sums.items()]}
+
+    @classmethod
+    def from_rows(cls, rows: dict[str, Any]) -> Tally:
+        """What `to_rows` gave."""
+        tally = cls()
+        tally.seeds = rows["seeds"]
+        tally._sums.update({(method, figure): _Sums(**sums) for method, figure, sums in rows["sums"]})
+        return tally
 
     def rows(self, world: str) -> list[Row]:
         """One row for each method and figure."""
