@@ -133,7 +133,7 @@ def test_two_channels_of_one_sensor_must_be_consistent_and_two_sensors_agree_wit
         run.channels = [*run.channels, other]
         run.samples[other.channel] = series_of(mine.t_ns / 1e9, factor * mine.value)
     rows = checks(run)
-    assert rows["meters_consistent"].value == pytest.approx(0.08, abs=1e-3)
+    assert 0.075 < rows["meters_consistent"].value < 0.08, "8 %, less what both channels are unsure of"
     assert rows["meters_consistent"].passed is False
     assert rows["meters_agree"].passed is True
 

@@ -15,7 +15,8 @@ EXPANDED = 2.0
 
 
 def agreement(energy: RunEnergy, balance: RunBalance, window: Window) -> list[ValidityRow]:
-    """Every check channel against its domain. One sensor: relative difference. Two sensors: over the uncertainty of the difference.
+    """Every check channel against its domain. One sensor: relative difference beyond its
+    uncertainty, which is large in a short window. Two sensors: over the uncertainty of the difference.
 
     Where nothing is known of a sensor's gain there is no verdict, and so no gate.
     """
@@ -35,7 +36,8 @@ def agreement(energy: RunEnergy, balance: RunBalance, window: Window) -> list[Va
             difference = line.total - other.scaled(domain.share)
             kind = "meters_consistent" if meter.sensor in sensors else "meters_agree"
             if kind == "meters_consistent":
-                value: float | None = abs(difference.joules / line.total.joules)
+                beyond_j = max(abs(difference.joules) - EXPANDED * difference.u_without_calibration_j, 0.0)
+                value: float | None = beyond_j / abs(line.total.joules)
             else:
                 u = difference.u_total_j
                 value = None if u is None else abs(difference.joules) / max(EXPANDED * u, 1e-12)
@@ -61,6 +63,6 @@ def channel_total(energy: RunEnergy, meter: ChannelMeter, window: Window, domain
     t0_s, t1_s = energy.bounds_s(window)
     if unusable(meter, t0_s, t1_s) is not None:
         return None
-    fit = fit_window(meter.observations, energy.timeline(domain), t0_s, t1_s, meter.timing, energy.idle_w(meter.channel))
+    fit = fit_window(meter.observations, energy.timeline(domain), t0_s, t1_s, meter.timing, energy.at_rest(meter.channel))
     figure = figures_of(energy, meter, fit, window)["total"]
     return figure if isinstance(figure, Figure) else None

@@ -32,26 +32,20 @@ class StepEnergy:
 
     def __init__(self, energy: RunEnergy, splits: StepSplits, rules: list[str], largest_u_share: float) -> None:
         self.energy, self.splits, self.rules, self.largest_u_share = energy, splits, rules, largest_u_share
+        self._unmixed: dict[tuple[str, str], DomainEnergy] = {}
         self._pieces: dict[tuple[str, str], Piece | Reason] = {}
         self._split: dict[tuple[str, str, str], Split] = {}
         self._models: dict[str, CostModel] = {}
         self._shares: dict[tuple[str, str, str], dict[str, Shares]] = {}
 
     def of(self, rule: str, domain: Domain, window: Window) -> DomainEnergy:
-        """Energy of a domain in a window; windows without mixed steps need no rule and no cost model.
-
-        They too need to know how power varies with the work of a step: where long steps draw more than short ones, the mean power of a
-        state is not its energy over its time.
-        """
+        """Energy of a domain in a window; windows without mixed steps need no rule and no cost model."""
         present = self.energy.timeline(domain.name).states_within(*self.energy.bounds_s(window))
         if State.MIXED not in present or self.energy.activity.reason is not None or len(domain.givers) != 1:
-            plain = domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share)
-            if self.energy.activity.reason is not None:
-                return plain
-            varies = self.splits.covariates(domain.name)
-            known = domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share, covariates=varies)
-            # Requests get their steps by time, so what varies between steps is noise of theirs.
-            return replace(known, noise_j2_per_s=plain.noise_j2_per_s)
+            key = (domain.name, window.window)
+            if key not in self._unmixed:
+                self._unmixed[key] = self._without_rule(domain, window, busy=bool(present))
+            return self._unmixed[key]
         seconds = phase_seconds(self.energy, domain.name, window)
         channel = domain.givers[0]
         piece = self._piece(domain, channel, window)
@@ -89,6 +83,20 @@ class StepEnergy:
                 del known.phases[phase]
                 known.phase_reasons[phase] = Reason.UNCERTAINTY_TOO_LARGE
         return known
+
+    def _without_rule(self, domain: Domain, window: Window, *, busy: bool) -> DomainEnergy:
+        """A window without mixed steps. It too needs to know how power varies with the work of a step: where long steps draw more than
+        short ones, the mean power of a state is not its energy over its time.
+        """
+        if self.energy.activity.reason is not None:
+            return domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share)
+        varies = self.splits.covariates(domain.name)
+        known = domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share, covariates=varies)
+        if not busy:  # nobody's request
+            return known
+        # Requests get their steps by time, so what varies between steps is noise of theirs.
+        plain = domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share)
+        return replace(known, noise_j2_per_s=plain.noise_j2_per_s)
 
     def described(self) -> dict[str, object]:
         """The chosen forms, for the ledger's parameters."""

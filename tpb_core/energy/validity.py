@@ -49,7 +49,7 @@ _ROWS = (
     Check("sampler_on_time", "share of the sampler's ticks that were missed", 0.01, "1", True),
     Check("client_on_time", "95th percentile of how much later than due requests were sent", 0.05, "s", True),
     Check("tokens_consistent", "requests whose tokens in the step log differ from their own counts", 0, "requests", True),
-    Check("meters_consistent", "largest relative difference of two channels of one sensor", 0.05, "1", True),
+    Check("meters_consistent", "largest relative difference of two channels of one sensor beyond its uncertainty", 0.05, "1", True),
     Check("meters_agree", "largest difference of two sensors of one domain over its expanded uncertainty (k = 2)", 1.0, "1", True),
     Check("rest_not_negative", "how far the rest of a node is below zero, over its expanded uncertainty (k = 2)", 1.0, "1", True),
     Check("enough_requests", "requests finished in the window", 4, "requests", True, at_least=True),

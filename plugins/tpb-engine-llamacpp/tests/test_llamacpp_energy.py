@@ -148,10 +148,12 @@ def pairs(costs: DecodeCosts) -> tuple[list[Path], Path]:
 
 @pytest.fixture(scope="module")
 def served(costs: DecodeCosts) -> Path:
-    """Three users who wait for their answers: prompts are computed in steps in which others decode."""
+    """Three users who wait for their answers, in steps of 64 tokens: their prompts, of about as many, never fit into one step, so that
+    each is computed while others decode, however fast the machine is."""
     ((bundle,), _) = measured(
-        "load=closed", "load.concurrency=3", "load.requests=12", "sampling.max_output_tokens=12", "attributor=[totals,steps]"
-    )
+        "load=closed", "load.concurrency=3", "load.requests=12", "sampling.max_output_tokens=12", "engine.batch_tokens=64",
+        "attributor=[totals,steps]",
+    )  # fmt: skip
     return bundle
 
 
