@@ -31,6 +31,11 @@ class NamedWorld:
     spec: WorldSpec
     expected: dict[str, Expectation] = field(default_factory=dict)
 
+    @property
+    def attributor(self) -> str:
+        """The rung that tells phases here: static batches have no steps that do both."""
+        return "windowed" if self.spec.load.shape in ("single", "static") else "steps"
+
 
 EASY = {
     "total": Expectation(0.0, 0.02),
