@@ -125,9 +125,9 @@ def test_durations_tell_memory_from_compute_time() -> None:
     decode, kv = rng.integers(1, 16, n).astype(float), rng.integers(500, 9000, n).astype(float)
     pairs = prefill**2 / 2
     seconds = roofline(prefill, decode, kv, pairs)[0]
-    best = fit_durations(Work(prefill, decode, kv, np.zeros(n), pairs, seconds), rng)[0]
+    work = Work(prefill, decode, kv, np.zeros(n), pairs, seconds, np.zeros(n))
+    best = fit_durations(work, rng)[0]
     assert best.name == "larger"
-    work = Work(prefill, decode, kv, np.zeros(n), pairs, seconds)
     alone = best.alone(work)
     both = prefill > 300
     truth = roofline(np.zeros(n), decode, kv, np.zeros(n))[0]

@@ -14,11 +14,13 @@ Floats = npt.NDArray[np.float64]
 
 LEAST_PIECES = 16
 LEAST_PIECES_A_RUN = 4
+BUSY = (State.PREFILL, State.DECODE, State.MIXED, State.OTHER)
 
 
 class Columns(Filter):
-    """Indicators of each state inside a window, and of busy and idle time before and after it.
+    """Indicators of each state of a window, and of idle time before and after it.
 
+    A busy state draws the same just outside the window: a step may lie across its edge. What ran only outside has columns of its own.
     `names` are `("in", state)`, `("before", busy)`, `("after", busy)` and `("drift", state)`. A drift is what makes the power of a state
     vary: the place within a run of decode steps (contexts grow), or `covariates` by name (one value a piece of the timeline). It is
     centred over its state, so that it changes no energy. `durations_s` are seconds inside the window, 0 for all but `in`.
@@ -37,9 +39,12 @@ class Columns(Filter):
         length, middle = np.diff(points), (points[1:] + points[:-1]) / 2
         here = np.where(row >= 0, timeline.state[np.maximum(row, 0)], State.IDLE) if len(timeline.state) else np.zeros(len(row), np.int8)
         inside = (middle >= t0_s) & (middle < t1_s)
-        masks: list[tuple[tuple[str, int], npt.NDArray[np.bool_]]] = [(("in", int(s)), inside & (here == s)) for s in State]
+        ran = [s for s in BUSY if (inside & (here == s)).any()]
+        masks: list[tuple[tuple[str, int], npt.NDArray[np.bool_]]] = [(("in", int(s)), here == s) for s in ran]
+        masks.insert(0, (("in", int(State.IDLE)), inside & (here == State.IDLE)))
         for side, outside in (("before", middle < t0_s), ("after", middle >= t1_s)):
-            masks += [((side, 1), outside & (here != State.IDLE)), ((side, 0), outside & (here == State.IDLE))]
+            busy = (here != State.IDLE) & ~np.isin(here, ran)
+            masks += [((side, 1), outside & busy), ((side, 0), outside & (here == State.IDLE))]
         signals = [(name, mask.astype(np.float64)) for name, mask in masks if length[mask].sum() > 0]
         if covariates is None:
             drift = _position(here, middle, points, inside & (here == State.DECODE))
@@ -48,11 +53,11 @@ class Columns(Filter):
             for density in covariates.values():
                 at = np.where(row >= 0, density[np.maximum(row, 0)], 0.0) if len(density) else np.zeros(len(row))  # no steps here
                 for state in (State.PREFILL, State.DECODE, State.MIXED):
-                    centred = _centred(at, length, inside & (here == state))
+                    centred = _centred(at, length, inside & (here == state), here == state)
                     signals += [] if centred is None else [(("drift", int(state)), centred)]
         super().__init__(points, [signal for _, signal in signals])
         self.names = [name for name, _ in signals]
-        self.durations_s = np.array([float(signal @ length) if name[0] == "in" else 0.0 for name, signal in signals])
+        self.durations_s = np.array([float(signal[inside] @ length[inside]) if name[0] == "in" else 0.0 for name, signal in signals])
 
 
 def pieces(timeline: Timeline, span_s: tuple[float, float], boundaries_s: tuple[float, ...] = ()) -> tuple[Floats, npt.NDArray[np.int64]]:
@@ -66,8 +71,8 @@ def pieces(timeline: Timeline, span_s: tuple[float, float], boundaries_s: tuple[
     return points, np.where((row >= 0) & (row < len(timeline.state)), row, -1)
 
 
-def _centred(value: Floats, length: Floats, mask: npt.NDArray[np.bool_]) -> Floats | None:
-    """A covariate within one state: mean 0 over time, range 1; None where it does not vary."""
+def _centred(value: Floats, length: Floats, mask: npt.NDArray[np.bool_], wider: npt.NDArray[np.bool_]) -> Floats | None:
+    """A covariate within one state: mean 0 over the time of `mask`, range 1, continued over `wider`; None where it does not vary."""
     if mask.sum() < LEAST_PIECES:
         return None
     inside = value[mask]
@@ -76,7 +81,7 @@ def _centred(value: Floats, length: Floats, mask: npt.NDArray[np.bool_]) -> Floa
         return None
     limited = np.clip(value, float(np.quantile(inside, 0.01)), float(np.quantile(inside, 0.99)))
     mean = float(limited[mask] @ length[mask] / length[mask].sum())
-    return np.where(mask, (limited - mean) / spread, 0.0)
+    return np.where(wider, (limited - mean) / spread, 0.0)
 
 
 def _position(here: npt.NDArray[np.integer], middle: Floats, points: Floats, mask: npt.NDArray[np.bool_]) -> Floats | None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.blocks import Blocks
-from tpb_core.energy.step_work import BASE, RICHER, TERMS, Work
+from tpb_core.energy.step_work import BASE, DRAFT, RICHER, TERMS, Work
 
 Floats = npt.NDArray[np.float64]
 
@@ -88,7 +88,7 @@ def fit_costs(blocks: Blocks, terms: list[str], others: int, times: int, rng: np
         error = float(errors.mean()) if len(errors) else float(part.misfit(part.fit()).sum() / max(part.count.sum(), 1e-30))
         return CostForm(chosen, part.fit()[others:], error), errors
 
-    best, folds = tried(tuple(name for name in BASE if name in place))
+    best, folds = tried(tuple(name for name in (*BASE, *DRAFT) if name in place))
     forms = {best.terms: best}
     for _ in range(MOST_RICHER):
         found = None

@@ -38,12 +38,13 @@ class Errors:
 
 def error_covariances(
     observations: Observations, rows: slice, residual: Floats, weights: Floats, ideal: Floats, power: Floats, unknowns: int,
-    edges_s: tuple[float, float],
+    edges_s: tuple[float, float], noise_w: float | None = None,
 ) -> Errors:  # fmt: skip
     """What sampling, reading noise and uncertain stamps do to energies that are `weights` (n x q, seconds) times the readings.
 
     `ideal` (n x q) are the seconds of each cell that truly belong to each energy. Power that the model does not explain enters an energy
     with weights where the truth has ideal, so it errs by the difference, as far as readings cover the time; the rest is a sample.
+    `noise_w` of single readings where it was seen at rest: what scatters more than that under load is power that readings cover.
     """
     good = observations.good[rows]
     usual = float(np.median(observations.cell_hi_s[rows] - observations.cell_lo_s[rows]))
@@ -63,7 +64,8 @@ def error_covariances(
         stamps = stamp_noise(residual, length, around, stamps, least)
         covariances["edges"] = stamp_covariance(weights, length, around, stamps, wander)
     else:
-        sigma = max(white_noise(residual, good), observations.quantum_w / float(np.sqrt(12)))
+        scatter = white_noise(residual, good)
+        sigma = max(scatter if noise_w is None else min(scatter, noise_w), observations.quantum_w / float(np.sqrt(12)))
         covariances["noise"] = share * sigma**2 * (weights[good].T @ weights[good])
     edge_dof: float | None = None
     divided = np.zeros_like(sampled)
@@ -115,10 +117,17 @@ def white_noise(residual: Floats, good: Bools) -> float:
 
     Fast fluctuations of the power itself cannot be told from noise and count as such.
     """
-    if len(residual) < 5:
-        return 0.0
+    return noise_of(second_differences(residual, good)) if len(residual) >= 5 else 0.0
+
+
+def second_differences(power: Floats, good: Bools) -> Floats:
+    """x[k+2] - 2 x[k+1] + x[k] of readings of which all three are good."""
     usable = good[2:] & good[1:-1] & good[:-2]
-    second = (residual[2:] - 2 * residual[1:-1] + residual[:-2])[usable]
+    return np.asarray((power[2:] - 2 * power[1:-1] + power[:-2])[usable])
+
+
+def noise_of(second: Floats) -> float:
+    """Standard deviation of the readings that second differences were made of, if they are independent; 0 of none."""
     return float(np.median(np.abs(second)) / 0.6745 / np.sqrt(6)) if len(second) else 0.0
 
 

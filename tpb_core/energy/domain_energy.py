@@ -12,7 +12,7 @@ from tpb_core.api import EVIDENCE, Channel, Reason, Window
 from tpb_core.energy.covariance import independent_sources
 from tpb_core.energy.domains import Domain
 from tpb_core.energy.figures import Figure, total_of
-from tpb_core.energy.holes import LARGEST_SHARE, bridged
+from tpb_core.energy.holes import LARGEST_SHARE, bridged, refilled
 from tpb_core.energy.meters import ChannelMeter
 from tpb_core.energy.regression import Fit, fit_window
 from tpb_core.energy.run_energy import RunEnergy
@@ -154,11 +154,14 @@ def channel_piece(
     if reason is not None:
         return reason
     others = [energy.meter(other).observations for other in domain.checks if other.channel != channel.channel]
-    observations, gap_u_j = bridged(meter.observations, others, t0_s, t1_s)
-    fit = fit_window(observations, energy.timeline(domain.name), t0_s, t1_s, meter.timing, energy.idle_w(channel), covariates)
+    observations, holes = bridged(meter.observations, others, t0_s, t1_s)
+    fit = fit_window(observations, energy.timeline(domain.name), t0_s, t1_s, meter.timing, energy.at_rest(channel), covariates)
     figures = figures_of(energy, meter, fit, window)
-    if gap_u_j:
-        figures["total"] = figures["total"].with_term("gap", energy.once("gap", window.window, channel.channel), gap_u_j)
+    if holes:
+        change_j, gap_u_j = refilled(holes, fit, observations.averaging_s)
+        figures["total"] = (figures["total"] + Figure(change_j)).with_term(
+            "gap", energy.once("gap", window.window, channel.channel), gap_u_j
+        )
     reason = None
     if not meter.averaging_known:
         reason = Reason.NOT_RESOLVABLE if domain.scope in NODE_SCOPES else Reason.AVERAGING_UNKNOWN

@@ -33,7 +33,7 @@ class Durations:
     error: float
 
     def seconds(self, work: Work) -> Floats:
-        """Predicted seconds of steps."""
+        """Predicted seconds of steps, as the served model would take them."""
         sums = [_design(work, terms) @ theta for terms, theta in zip(self.parts, self.coefficients, strict=True)]
         return np.asarray(np.maximum.reduce(sums))
 
@@ -47,10 +47,15 @@ class Durations:
 
 
 def fit_durations(work: Work, rng: np.random.Generator) -> list[Durations]:
-    """All forms, the one with the least held-out error first: linear, richer, and the larger of memory and compute time."""
-    chosen = np.arange(len(work))
-    limit = float(np.quantile(work.seconds, LONGEST_QUANTILE)) if len(work) else 0.0
-    chosen = chosen[(work.seconds > 0) & (work.seconds <= limit * 1.5)]
+    """All forms, the one with the least held-out error first: linear, richer, and the larger of memory and compute time.
+
+    Steps of a draft model are left out where there are others.
+    """
+    served = work.draft == 0
+    chosen = np.flatnonzero(served) if served.any() else np.arange(len(work))
+    seconds = work.seconds[chosen]
+    limit = float(np.quantile(seconds, LONGEST_QUANTILE)) if len(chosen) else 0.0
+    chosen = chosen[(seconds > 0) & (seconds <= limit * 1.5)]
     if len(chosen) > MOST_STEPS:
         first = np.sort(rng.choice(len(chosen) // BLOCK_STEPS, MOST_STEPS // BLOCK_STEPS, replace=False)) * BLOCK_STEPS
         chosen = chosen[(first[:, None] + np.arange(BLOCK_STEPS)).ravel()]
@@ -114,7 +119,8 @@ def _blocks(work: Work, terms: tuple[str, ...], trust: Floats) -> Blocks:
 
 
 def _design(work: Work, terms: tuple[str, ...]) -> Floats:
-    return np.column_stack([TERMS[name](work) for name in terms])
+    served = work.as_served()  # what either part of a draft model's step takes is in proportion
+    return np.column_stack([TERMS[name](served) for name in terms])
 
 
 def _mean(errors: Floats) -> float:

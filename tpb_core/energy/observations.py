@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.counters import Unwrapped, change_edges, unwrap
-from tpb_core.energy.refresh_grid import even
+from tpb_core.energy.refresh_grid import UNEVEN, even, in_step
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -136,6 +136,8 @@ def from_counter(
     middle_s = t_s[edges] - since_s / 2
     if lateness_s < SLOW_POLL * refresh_s and not counted.hole.any():
         middle_s, since_s = even(middle_s, since_s, refresh_s)
+    elif len(edges) == len(t_s) and not counted.hole.any() and (line_s := in_step(t_s, refresh_s)) is not None:
+        middle_s, since_s = line_s - lateness_s / 2, np.full_like(since_s, UNEVEN * refresh_s)
     edge_s = np.maximum.accumulate(middle_s - delay_s)
     length_s = np.maximum(np.diff(edge_s), SHORTEST_S)
     energy_j = np.diff(counted.energy_j[edges])

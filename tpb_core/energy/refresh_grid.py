@@ -60,3 +60,19 @@ def even(middle_s: Floats, bracket_s: Floats, refresh_s: float) -> tuple[Floats,
         tail_stamps, tail_widths = even(middle_s[-CHUNK:], bracket_s[-CHUNK:], refresh_s)
         stamps[-left:], widths[-left:] = tail_stamps[-left:], tail_widths[-left:]
     return np.maximum.accumulate(stamps), widths
+
+
+def in_step(read_s: Floats, refresh_s: float) -> Floats | None:
+    """Where all reads in a row saw one new refresh each: the even line through the reads. None where reads come unevenly, or at another rate.
+
+    Neither overtook the other, so how late the reads were hardly changed: it is one unknown shift, and each refresh lies on the line as
+    surely as the sensor refreshes evenly (`UNEVEN`).
+    """
+    count = len(read_s) // CHUNK
+    if count == 0 or refresh_s <= 0 or np.abs(np.diff(read_s) / refresh_s - 1).max() > TIE:
+        return None
+    stamps = np.empty_like(read_s)
+    for rows in np.array_split(np.arange(len(read_s)), count):
+        _, line = _lines(rows[None, :].astype(np.float64), read_s[None, rows])
+        stamps[rows] = line[0]
+    return np.asarray(np.maximum.accumulate(stamps))

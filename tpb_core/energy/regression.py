@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.alignment import Alignment, Timing, align
+from tpb_core.energy.at_rest import AtRest
 from tpb_core.energy.columns import Columns
 from tpb_core.energy.covariance import error_covariances
 from tpb_core.energy.observations import Observations
@@ -35,7 +36,7 @@ class Fit:
 
     `energy_j`; `covariances` by term (J^2); `signed` effects of one standard uncertainty by term (J); `noise_j2_per_s` is the long-run
     variance that power fluctuations not explained by the states add in one second; `dof` belongs to the covariances, by term.
-    `residual_w` is what the fit leaves of each reading, whose middle is `middle_s`.
+    `explained_w` is what the fit says of each reading and `residual_w` what it leaves (0 of holes); its middle is `middle_s`.
     """
 
     names: tuple[State | str, ...]
@@ -48,12 +49,13 @@ class Fit:
     n: int
     alignment: Alignment
     middle_s: Floats
+    explained_w: Floats
     residual_w: Floats
 
 
 @dataclass(frozen=True)
 class FitWindow:
-    """What one fit works on: rows of the observations, their powers and trust, the window in seconds."""
+    """What one fit works on: rows of the observations, their powers and trust, the window in seconds, reading noise where known."""
 
     observations: Observations
     rows: slice
@@ -61,6 +63,7 @@ class FitWindow:
     trust: Floats
     t0_s: float
     t1_s: float
+    noise_w: float | None
 
     def overlap(self, shift_s: float = 0.0) -> Floats:
         """Seconds of each cell in the window, cells moved `shift_s` earlier."""
@@ -73,10 +76,10 @@ def fit_window(
     t0_s: float,
     t1_s: float,
     timing: Timing,
-    idle_w: float | None,
+    rest: AtRest | None,
     covariates: Mapping[str, Floats] | None = None,
 ) -> Fit:
-    """Fit one window. `idle_w` is the loaded-idle power where known: it says where the power of short idle gaps is to be sought.
+    """Fit one window. `rest` is what the channel read while nothing ran: where the power of short idle gaps is to be sought, and its noise.
 
     `covariates` are what makes power vary within a state, one value a piece of the timeline; without them, the place in a decode run.
     """
@@ -92,9 +95,11 @@ def fit_window(
     good = observations.good[rows]
     usual = float(np.median(length[good])) if good.any() else 1.0
     trust = np.where(good, np.clip(length / usual, 1e-3, 1e3) if observations.increments else 1.0, 0.0)
-    window = FitWindow(observations, rows, observations.mean_w[rows], trust, t0_s, t1_s)
+    power = observations.mean_w[rows]
+    noise_w = rest.noise_at(float(power[good].mean())) if rest is not None and good.any() else None
+    window = FitWindow(observations, rows, power, trust, t0_s, t1_s, noise_w)
     alignment = align(columns, observations, rows, trust, timing)
-    return _fit(window, columns, alignment, timing, _prior(columns, window.power[good], idle_w))
+    return _fit(window, columns, alignment, timing, _prior(columns, power[good], None if rest is None else rest.watts))
 
 
 def _rows(observations: Observations, t0_s: float, t1_s: float) -> slice:
@@ -151,12 +156,13 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
     energy[0] += overlap @ window.power
     weights = influence @ into.T
     weights[:, 0] += overlap
-    residual = np.where(window.trust > 0, window.power - full @ theta, 0.0)
+    explained = full @ theta
+    residual = np.where(window.trust > 0, window.power - explained, 0.0)
     inside = [j for j, name in enumerate(columns.names) if name[0] == "in"]
     keep = [0, *(1 + j for j in inside)]
     ideal = np.column_stack([overlap, *(overlap * design[:, j] for j in inside)])
     edges = (window.t0_s + shift, window.t1_s + shift)
-    errors = error_covariances(observations, rows, residual, weights[:, keep], ideal, window.power, size + extra, edges)
+    errors = error_covariances(observations, rows, residual, weights[:, keep], ideal, window.power, size + extra, edges, window.noise_w)
     gain = into @ inverse
     prior_cov = gain[:, :size] @ np.diag(1 / width[:size] ** 2) @ gain[:, :size].T
     errors.covariances["prior"] = prior_cov[np.ix_(keep, keep)]
@@ -174,6 +180,7 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
         int((window.trust > 0).sum()),
         alignment,
         (observations.lo_s[rows] + observations.hi_s[rows]) / 2,
+        explained,
         residual,
     )
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from tpb_core.api import Channel, Window
 from tpb_core.energy.activity import Activity, activity_of, instances_on
+from tpb_core.energy.at_rest import AtRest, at_rest
 from tpb_core.energy.domains import Tree, tree_of
 from tpb_core.energy.lag import Lag, fit_lag, is_slow, with_lag
 from tpb_core.energy.meters import ChannelMeter, meter_of
@@ -34,7 +33,7 @@ class RunEnergy:
         self._meters: dict[str, ChannelMeter] = {}
         self._timelines: dict[frozenset[str] | None, Timeline] = {}
         self._instances: dict[str, frozenset[str] | None] = {}
-        self._idle_w: dict[str, float | None] = {}
+        self._at_rest: dict[str, AtRest | None] = {}
         self.lags: dict[str, Lag] = {}
         self._sources: dict[tuple[str, ...], str] = {}
 
@@ -79,19 +78,13 @@ class RunEnergy:
             self._timelines[instances] = self.activity.timeline(instances)
         return self._timelines[instances]
 
-    def idle_w(self, channel: Channel) -> float | None:
-        """The loaded-idle power of a channel as a plain mean over its idle windows: a rough guide, not a figure."""
-        if channel.channel not in self._idle_w:
-            observations = self.meter(channel).observations
-            powers = []
-            for name in IDLE_WINDOWS["net_loaded"]:
-                if (window := self.window(name)) is not None and window.t1_ns > window.t0_ns and len(observations):
-                    t0_s, t1_s = self.bounds_s(window)
-                    seen = float(observations.overlap_s(t0_s, t1_s).sum())
-                    if seen > 0.5 * (t1_s - t0_s):
-                        powers.append(observations.energy_between(t0_s, t1_s) / seen)
-            self._idle_w[channel.channel] = float(np.mean(powers)) if powers else None
-        return self._idle_w[channel.channel]
+    def at_rest(self, channel: Channel) -> AtRest | None:
+        """What a channel reads in the idle windows, the model loaded; None without any."""
+        if channel.channel not in self._at_rest:
+            windows = [self.window(name) for name in IDLE_WINDOWS["net_loaded"]]
+            spans = [self.bounds_s(window) for window in windows if window is not None and window.t1_ns > window.t0_ns]
+            self._at_rest[channel.channel] = at_rest(self.meter(channel).observations, spans)
+        return self._at_rest[channel.channel]
 
     def once(self, *what: str) -> str:
         """The budget source of something that happened once in this run: `<run_id>/<n>`, the same for the same words."""

@@ -18,7 +18,7 @@ from tpb_core.energy.long_run import long_run_variance
 from tpb_core.energy.regression import Fit
 from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.split_rules import prefill_part
-from tpb_core.energy.step_work import BASE, RICHER, TERMS, Work, density, rows_on, work_of
+from tpb_core.energy.step_work import BASE, DRAFT, RICHER, TERMS, Work, density, rows_on, work_of
 from tpb_core.energy.timeline import State, Timeline
 
 Floats = npt.NDArray[np.float64]
@@ -27,6 +27,8 @@ LEAST_ROWS_A_TERM = 8
 MOST_ROWS = 80_000
 DURATION_TOLERANCE = 0.1
 LEAST_CREDIBLE = 0.01
+VARYING = ("busy", "prefill", "decode", "kv")
+"""Rates that make power vary within a state: a step costs a sum of these amounts and of its time, so its power is a sum of rates."""
 BUSY = (State.PREFILL, State.DECODE, State.MIXED, State.OTHER)
 
 
@@ -78,11 +80,11 @@ class StepSplits:
         return np.asarray(upto[len(rows) :] - upto[: len(rows)])
 
     def covariates(self, domain: str) -> dict[str, Floats]:
-        """What makes power vary within a state: rates of prefill and decode tokens and of KV reads."""
+        """What makes power vary within a state: the rates of `VARYING`, those of a draft model by themselves."""
         rows = rows_on(self.energy.activity, self.energy.instances(domain))
         work = self.shared_work(domain).rows(rows)
         timeline = self.energy.timeline(domain)
-        amounts = {"prefill": work.prefill, "decode": work.decode, "kv": work.kv}
+        amounts = {name: TERMS[name](work) for name in (*VARYING, *(DRAFT if work.draft.any() else ()))}
         return {name: density(timeline, self.energy.activity, rows, amount) for name, amount in amounts.items()}
 
     def durations(self, domain: str) -> list[Durations]:
@@ -118,7 +120,7 @@ class StepSplits:
         names: list[str] = []
         signals = [idle] if idle.any() else []
         others = len(signals)
-        for name in (*BASE, *RICHER):
+        for name in (*BASE, *DRAFT, *RICHER):
             amount = TERMS[name](work)
             if amount.any():
                 rate = density(timeline, activity, steps, amount)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,10 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Work:
-    """n steps (or parts of them): computed tokens with padding, KV lengths read, query-key pairs of prefill, seconds."""
+    """n steps (or parts of them): computed tokens with padding, KV lengths read, query-key pairs of prefill, seconds.
+
+    `draft` is 1 for steps of a draft model beside the served one, else 0: their tokens and contexts cost something else.
+    """
 
     prefill: Floats
     decode: Floats
@@ -28,6 +31,7 @@ class Work:
     prefill_kv: Floats
     pairs: Floats
     seconds: Floats
+    draft: Floats
 
     def __len__(self) -> int:
         return len(self.seconds)
@@ -39,20 +43,32 @@ class Work:
     def prefill_alone(self, seconds: Floats) -> Work:
         """What the steps would be without their decode part, taking `seconds`."""
         nothing = np.zeros_like(self.seconds)
-        return Work(self.prefill, nothing, nothing, self.prefill_kv, self.pairs, seconds)
+        return Work(self.prefill, nothing, nothing, self.prefill_kv, self.pairs, seconds, self.draft)
 
     def decode_alone(self, seconds: Floats) -> Work:
         """What the steps would be without their prefill part, taking `seconds`."""
         nothing = np.zeros_like(self.seconds)
-        return Work(nothing, self.decode, self.kv, nothing, nothing, seconds)
+        return Work(nothing, self.decode, self.kv, nothing, nothing, seconds, self.draft)
+
+    def as_served(self) -> Work:
+        """The same work, taken for the served model's."""
+        return replace(self, draft=np.zeros_like(self.draft))
 
 
-FIELDS = ("prefill", "decode", "kv", "prefill_kv", "pairs", "seconds")
+FIELDS = ("prefill", "decode", "kv", "prefill_kv", "pairs", "seconds", "draft")
 Term = Callable[[Work], Floats]
 
+
+def _served(term: Term) -> Term:
+    return lambda work: term(work) * (1.0 - work.draft)
+
+
+def _drafted(term: Term) -> Term:
+    return lambda work: term(work) * work.draft
+
+
 TIME = "time"
-TERMS: dict[str, Term] = {
-    TIME: lambda work: work.seconds,
+_TERMS: dict[str, Term] = {
     "busy": lambda work: (work.seconds > 0).astype(np.float64),
     "prefill": lambda work: work.prefill,
     "decode": lambda work: work.decode,
@@ -64,10 +80,21 @@ TERMS: dict[str, Term] = {
     "prefill_squared": lambda work: work.prefill**2,
     "decode_squared": lambda work: work.decode**2,
 }
-"""What energy and duration of a step are made of. `touched`: weights of experts that at least one of the tokens chose."""
+_OF_DRAFTS = {f"draft_{name}": _TERMS[name] for name in ("busy", "prefill", "decode", "kv")}
+TERMS: dict[str, Term] = {
+    TIME: lambda work: work.seconds,
+    **{name: _served(term) for name, term in _TERMS.items()},
+    **{name: _drafted(term) for name, term in _OF_DRAFTS.items()},
+}
+"""What energy and duration of a step are made of. Time counts in every step, `draft_*` in those of a draft model, the rest in all others.
+
+`touched`: weights of experts that at least one of the tokens chose.
+"""
 
 TOUCHED_TOKENS = 16.0
 BASE = (TIME, "busy", "prefill", "decode", "kv", "prefill_kv")
+DRAFT = tuple(_OF_DRAFTS)
+"""Terms of a draft model's steps: they run on the served model's devices, but a step, a token and a context cost less in them."""
 RICHER = ("pairs", "prefill_time", "touched", "prefill_squared", "decode_squared")
 """Terms that are tried in addition and kept where held-out windows say that they help."""
 
@@ -94,7 +121,9 @@ def work_of(run: RunView, activity: Activity) -> Work:
         if table is None or "kv_tokens" not in table:
             decoding = np.flatnonzero(members.decode_tokens > 0)
             kv = _sum(step[decoding], members.kv_tokens[decoding].astype(np.float64), size)
-    return Work(prefill, decode, kv, prefill_kv, pairs, seconds)
+    described = (run.manifest.get("engine") or {}).get("instances") or []
+    drafting = [str(each["instance"]) for each in described if each.get("role") == "draft"]
+    return Work(prefill, decode, kv, prefill_kv, pairs, seconds, np.isin(activity.instance, drafting).astype(np.float64))
 
 
 def density(timeline: Timeline, activity: Activity, rows: npt.NDArray[np.int64], amount: Floats) -> Floats:
