@@ -101,6 +101,20 @@ def test_requests_that_take_too_long_are_timed_out_and_the_run_goes_on(tmp_path:
     assert result.status == "complete"
 
 
+@pytest.mark.usefixtures("acme")
+def test_requests_of_a_static_batch_that_take_too_long_end_with_the_tokens_that_they_have(tmp_path: Path) -> None:
+    slow = ["meter=acme", "load.requests=4", "load.batch_size=2", "engine.token_ms=50", "sampling.max_output_tokens=400"]
+    result = run(tmp_path / "a", *ACME, *slow, "run.request_timeout_s=1")
+    measured = [row for row in rows(result.bundle, "requests") if row["role"] == "measured"]
+    assert result.status == "complete"
+    assert [row["status"] for row in measured] == ["timeout"] * 4
+    assert all(1 <= row["output_tokens"] < 400 for row in measured)
+    assert sum(row["emitted_tokens"] for row in rows(result.bundle, "steps")) == sum(row["output_tokens"] for row in measured)
+    deaf = run(tmp_path / "b", *ACME, *slow, "run.request_timeout_s=1", "engine.mode=stormy")
+    assert deaf.error is not None
+    assert "cannot end single requests" in deaf.error.what
+
+
 def test_a_run_stops_sending_when_its_time_is_over_and_lets_what_is_under_way_end(tmp_path: Path) -> None:
     """Ten requests a second for at most two seconds: at most a look (0.375 s, so four requests) later nothing is sent any more."""
     words = ["load=constant", "load.rate=10", "load.requests=1000", "run.max_duration_s=2", "run.warmup_rounds=0", "run.idle_s=1"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -35,6 +35,8 @@ class Capabilities:
 
     static_batch: bool = False
     """`run_batch`: a batch starts together and decodes together, prefill and decode in separate steps."""
+    batch_cancel: bool = False
+    """A static batch goes on without requests that `EngineContext.cancelled` names; without it a batch that takes too long ends the run."""
     concurrent_streams: bool = False
     """`submit`, `advance`, `cancel`: requests join and leave at any time."""
     step_log: bool = False
@@ -139,6 +141,8 @@ class EngineContext:
     """The longest input plus output that the load needs, where it is known before loading."""
     log_path: str | None = None
     """Where an engine that starts a server puts its log."""
+    cancelled: Callable[[], Sequence[int]] = tuple
+    """Requests that are to end early, since the last call: `run_batch` asks between steps, where `Capabilities.batch_cancel`."""
     extras: dict[str, Any] = field(default_factory=dict)
 
 

@@ -72,6 +72,14 @@ class PromptSource(ABC, Generic[P_co]):
         Same config, seed and tokenizer: same prompts. Raises `BadInput` naming file, row and reason.
         """
 
+    def longest_request_tokens(self, count: int, max_output_tokens: int) -> int | None:
+        """The longest input plus output of the first `count` prompts, so that an engine can be loaded with room for them.
+
+        Asked before there is a tokenizer: None where the lengths are not known by then. `max_output_tokens` is for prompts that prescribe
+        no output length. Raises `BadInput` as `prompts` does.
+        """
+        return None
+
     def notes(self) -> list[str]:
         """What was skipped or cut while reading, one sentence each; shown with the run."""
         return []

@@ -22,6 +22,8 @@ _LOOK_AROUND_NS = NS_PER_S // 4
 """How often the sampler is looked after, the spool flushed and the progress shown while nothing happens."""
 _LOOK_TAKES_NS = 5 * NS_PER_MS
 """What that may take, on a slow disk."""
+_PATIENCE_NS = 60 * NS_PER_S
+"""A static batch has at least so long to end requests that were cancelled: it does between steps."""
 
 
 @dataclass
@@ -41,7 +43,8 @@ class Driver:
     def run(self, shape: LoadShape, request_at: Callable[[int], Request], role: str) -> None:
         """Run a load to its end. `request_at(position)` makes the request of a position of the shape.
 
-        Raises `Interrupted`, `EngineLost`, `SamplerLost`, and `MeasurementFailed` for a static batch that exceeds the time-out.
+        Raises `Interrupted`, `EngineLost`, `SamplerLost`, and `MeasurementFailed` for a static batch that exceeds the time-out and cannot
+        be cut short.
         """
         begin_ns = self.clock.now_ns()
         shape.begin(begin_ns)
@@ -105,16 +108,24 @@ class Driver:
     def _look_around(self, now_ns: int) -> None:
         self.sampler.check()
         self.recorder.flush()
+        under_way = self.recorder.under_way_since()
         late = [
             request
-            for request, sent_ns in self.recorder.under_way_since().items()
+            for request, sent_ns in under_way.items()
             if now_ns - sent_ns > self.request_timeout_ns and request not in self._timed_out
         ]
-        if late and self.as_batch:
-            raise MeasurementFailed(
-                f"{len(late)} requests of a static batch were not finished after {self.request_timeout_ns / NS_PER_S:g} s",
-                "Allow more with run.request_timeout_s=, or ask for less with sampling.max_output_tokens= or load.batch_size=",
-            )
+        if late and self.as_batch and not self.engine.capabilities.batch_cancel:
+            raise self._stuck(len(late), "this engine cannot end single requests of a static batch")
+        given_up_ns = self.request_timeout_ns + max(self.request_timeout_ns, _PATIENCE_NS)
+        deaf = [request for request, sent_ns in under_way.items() if now_ns - sent_ns > given_up_ns]
+        if deaf and self.as_batch:
+            raise self._stuck(len(deaf), "cancelling them did not help")
         if late:
             self._timed_out.update(late)
             self.engine.cancel(late)
+
+    def _stuck(self, count: int, reason: str) -> MeasurementFailed:
+        return MeasurementFailed(
+            f"{count} requests of a static batch were not finished after {self.request_timeout_ns / NS_PER_S:g} s, and {reason}",
+            "Allow more with run.request_timeout_s=, or ask for less with sampling.max_output_tokens= or load.batch_size=",
+        )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,8 @@ class EngineService:
             self._spool.flush()
             self._send({"kind": "batch_done"})
         elif kind == "cancel":
-            self.engine.cancel(message["requests"], self)
+            if self.busy:  # else all have ended meanwhile
+                self.engine.cancel(message["requests"], self)
         elif kind == "encode":
             self._send({"kind": "encoded", "ids": self.engine.tokenizer().encode(message["texts"])})
         elif kind == "decode":
@@ -182,15 +183,23 @@ class EngineService:
         self._send({"kind": "event", "t_ns": self.clock.now_ns(), "code": str(code), "message": message, "request": request})
 
 
-def build_service(hello: Message, engine_class: type[Engine[EngineConfig]], distribution: str, clock: Clock, send: Send) -> EngineService:
-    """The service for a `hello` message; answers it with the engine's capabilities, before any model is loaded."""
+def build_service(
+    hello: Message,
+    engine_class: type[Engine[EngineConfig]],
+    distribution: str,
+    clock: Clock,
+    send: Send,
+    cancelled: Callable[[], Sequence[int]] = tuple,
+) -> EngineService:
+    """The service for a `hello` message; answers it with the engine's capabilities, before any model is loaded. `cancelled`: requests
+    that the session wants to end while it waits for a static batch."""
     if hello["protocol"] != WORKER_PROTOCOL:
         raise BadInput(
             f"the engine's interpreter speaks worker protocol {WORKER_PROTOCOL}, the session {hello['protocol']}",
             "Install the same version of tpb-core in both, or make the environment again with `tpb env create`.",
         )
     config = engine_class.config_class(**hello["engine"])
-    context = EngineContext(clock=clock, **hello["context"])
+    context = EngineContext(clock=clock, cancelled=cancelled, **hello["context"])
     engine = engine_class(config, context)
     service = EngineService(engine, distribution, Path(hello["bundle"]), clock, send)
     send({"kind": "hello", "protocol": WORKER_PROTOCOL, "pid": os.getpid(), "capabilities": _capabilities(engine.own_capabilities())})

@@ -17,6 +17,7 @@ import sys
 from tpb_core.api.units import NS_PER_MS, NS_PER_S
 from tpb_core.run.clock import RealClock
 from tpb_core.run.engine_service import EngineService, build_service
+from tpb_core.run.inbox import Inbox
 from tpb_core.run.messages import Connection, ConnectionLost, error_message
 
 _PR_SET_PDEATHSIG = 1
@@ -40,6 +41,7 @@ def serve(connection: Connection) -> int:
     from tpb_core import drivers
 
     clock = RealClock()
+    inbox = Inbox(connection, clock)
     service: EngineService | None = None
     phase = "starting"
     distribution = "the engine"
@@ -49,20 +51,20 @@ def serve(connection: Connection) -> int:
                 if service is not None and service.busy:
                     report_fd = service.engine.report_fd()
                     patience_ns = 0 if report_fd is None else _ITERATION_NS
-                    message = connection.receive(patience_ns / NS_PER_S, also=report_fd)
+                    message = inbox.receive(patience_ns / NS_PER_S, also=report_fd)
                     if message is None:
                         phase = "running requests"
                         service.advance(clock.now_ns() + _ITERATION_NS - patience_ns)
                         continue
                 else:
-                    message = connection.receive()
+                    message = inbox.receive()
                 assert message is not None
                 phase = _PHASES.get(message["kind"], str(message["kind"]))
                 if message["kind"] == "hello":
                     name = str(message["engine"]["name"])
                     engine_class = drivers.load("tpb.engines", name)
                     distribution = drivers.find("tpb.engines", name).distribution
-                    service = build_service(message, engine_class, distribution, clock, connection.send)
+                    service = build_service(message, engine_class, distribution, clock, connection.send, inbox.cancelled)
                     continue
                 assert service is not None, "the first message is hello"
                 service.handle(message)

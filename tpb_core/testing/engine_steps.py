@@ -53,6 +53,29 @@ class EngineSteps(EngineFixtures):
         assert engine_accounts.largest_overlap(sink.requests.values()) == 2
         self.check_steps(session, sink)
 
+    def test_a_cancelled_request_leaves_its_static_batch(self, session: EngineSession, sink: RecordingSink) -> None:
+        """It keeps the tokens that it has, and the others go on."""
+        if not (session.capabilities.static_batch and session.capabilities.batch_cancel):
+            pytest.skip("capability batch_cancel is not claimed")
+        asked = session.requests(2, self.input_tokens, self.sampling(max_output_tokens=8 * self.output_tokens))
+
+        def cancelled() -> list[int]:
+            first = sink.requests.get(0)
+            return [0] if first is not None and first.tokens and first.status is None else []
+
+        session.context.cancelled = cancelled
+        try:
+            session.engine.run_batch(asked, sink)
+        finally:
+            session.context.cancelled = tuple
+        assert sink.requests[0].status == "cancelled"
+        assert 0 < sink.requests[0].counted_tokens < 8 * self.output_tokens
+        engine_accounts.check_request(sink.requests[1], token_stamps=session.capabilities.token_stamps)
+        assert sink.requests[1].output_tokens == 8 * self.output_tokens
+        if session.capabilities.step_log:
+            engine_accounts.check_steps_hold_tokens(sink, session.drafts)
+            engine_accounts.check_static_batch(sink)
+
     def test_cancelled_requests_say_so_and_others_go_on(self, session: EngineSession, sink: RecordingSink) -> None:
         """`cancel` ends one request and leaves the other."""
         if not session.capabilities.concurrent_streams:

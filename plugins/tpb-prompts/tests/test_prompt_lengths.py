@@ -142,3 +142,18 @@ def test_lengths_that_cannot_be() -> None:
         list(synthetic(output_distribution="normal").prompts(1))
     with pytest.raises(Refused, match="no tokenizer"):
         list(SyntheticPrompts(SyntheticConfig(), PromptContext(seed=0)).prompts(1))
+
+
+@pytest.mark.parametrize(
+    ("options", "longest"),
+    [
+        ({"input_tokens": 300}, 350),
+        ({"input_tokens": 300, "output_tokens": 80}, 380),
+        ({"input_tokens": 300, "input_distribution": "uniform", "input_max_tokens": 900}, 950),
+        ({"input_tokens": 300, "output_tokens": 9, "output_distribution": "normal", "output_max_tokens": 20}, 320),
+    ],
+)
+def test_the_longest_request_is_known_without_a_tokenizer(options: dict[str, object], longest: int) -> None:
+    source = SyntheticPrompts(SyntheticConfig(**options), PromptContext(seed=0))  # type: ignore[arg-type]
+    assert source.longest_request_tokens(32, 50) == longest
+    assert builtin().longest_request_tokens(32, 50) is None

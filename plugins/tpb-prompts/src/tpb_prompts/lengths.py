@@ -50,6 +50,11 @@ class Lengths:
                 f"prompts.{self.what}_sd_tokens={self.sd} is not a spread.", "Give a positive number of tokens, or distribution fixed."
             )
 
+    @property
+    def longest(self) -> int:
+        """The longest length that can be drawn."""
+        return self.mean if self.distribution == "fixed" else self.high
+
     def draw(self, rng: random.Random) -> int:
         """One length. Truncated distributions are drawn through the inverse of the distribution function: one random number each."""
         if self.distribution == "fixed":

@@ -37,17 +37,24 @@ class SyntheticPrompts(PromptSource[SyntheticConfig]):
 
     config_class: ClassVar[type[PromptsConfig]] = SyntheticConfig
 
-    def prompts(self, count: int) -> Iterator[Prompt]:
-        """Exactly `count` prompts. Raises `Refused` where the engine has no tokenizer and `BadInput` for impossible lengths."""
+    def _lengths(self) -> tuple[Lengths, Lengths | None]:
         c = self.config
         inputs = Lengths("input", c.input_distribution, c.input_tokens, c.input_sd_tokens, c.input_min_tokens, c.input_max_tokens)
-        outputs = None
-        if c.output_tokens is not None:
-            outputs = Lengths(
-                "output", c.output_distribution, c.output_tokens, c.output_sd_tokens, c.output_min_tokens, c.output_max_tokens
-            )
-        elif c.output_distribution != "fixed":
-            raise Refused("prompts.output_distribution needs a length.", "Add  prompts.output_tokens=128  (the mean).")
+        if c.output_tokens is None:
+            if c.output_distribution != "fixed":
+                raise Refused("prompts.output_distribution needs a length.", "Add  prompts.output_tokens=128  (the mean).")
+            return inputs, None
+        outputs = Lengths("output", c.output_distribution, c.output_tokens, c.output_sd_tokens, c.output_min_tokens, c.output_max_tokens)
+        return inputs, outputs
+
+    def longest_request_tokens(self, count: int, max_output_tokens: int) -> int:
+        """What the distributions allow."""
+        inputs, outputs = self._lengths()
+        return inputs.longest + (max_output_tokens if outputs is None else outputs.longest)
+
+    def prompts(self, count: int) -> Iterator[Prompt]:
+        """Exactly `count` prompts. Raises `Refused` where the engine has no tokenizer and `BadInput` for impossible lengths."""
+        inputs, outputs = self._lengths()
         if self.context.tokenizer is None:
             raise Refused(
                 "synthetic prompts have an exact number of tokens, and this engine offers no tokenizer to count them with.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tpb_core.api import (
@@ -39,13 +39,17 @@ class AcmeEngine(Engine[AcmeConfig]):
 
     config_class = AcmeConfig
     capabilities = Capabilities(
-        static_batch=True, step_log=True, step_members=True, exact_output_length=True, tokenizer=True, token_input=True
+        static_batch=True, batch_cancel=True, step_log=True, step_members=True, exact_output_length=True, tokenizer=True, token_input=True
     )
 
     @classmethod
     def check(cls) -> str:
         """Works everywhere."""
         return "3.2.1"
+
+    def own_capabilities(self) -> Capabilities:
+        """In a storm nobody is heard."""
+        return replace(self.capabilities, batch_cancel=self.config.mode == "calm")
 
     def open(self, sink: EngineSink) -> EngineDescription:
         """Nothing to load."""
@@ -86,6 +90,11 @@ class AcmeEngine(Engine[AcmeConfig]):
             sink.step(Step(step_start_ns, end_ns, 0, len(running), len(running), members=members))
             for request in running:
                 sink.tokens(request.request, end_ns, 1, [1])
+            for number in self.context.cancelled() if self.config.mode == "calm" else ():
+                sink.failed(number, clock.now_ns(), "cancelled", "cancelled on demand")
+                requests = [r for r in requests if r.request != number]
+            if not requests:
+                return
         for request in requests:
             sink.finished(
                 request.request,
