@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from tpb_core.api import Capabilities, Engine, EngineContext, EngineDescription, EngineSink, Refused, Request, Tokenizer
@@ -24,6 +25,7 @@ class DeepSpeedEngine(Engine[DeepSpeedConfig]):
     config_class: ClassVar[type[DeepSpeedConfig]] = DeepSpeedConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
         static_batch=True,
+        batch_cancel=True,
         step_log=True,
         step_members=True,
         token_stamps=True,
@@ -46,6 +48,10 @@ class DeepSpeedEngine(Engine[DeepSpeedConfig]):
 
         return library_version()
 
+    def own_capabilities(self) -> Capabilities:
+        """Of tensor parallelism the other processes do not hear of a cancelled request."""
+        return replace(self.capabilities, batch_cancel=self.config.tensor_parallel == 1)
+
     def open(self, sink: EngineSink) -> EngineDescription:
         """Load the model and hand it to `init_inference`, in this process and, for tensor parallelism, in as many others."""
         config = self.config
@@ -67,7 +73,9 @@ class DeepSpeedEngine(Engine[DeepSpeedConfig]):
         prepared = inference.prepare(config, source)
         if self._ranks is not None:
             self._ranks.meet()
-        self._inference = inference.wrap(config, prepared, self.context.clock)
+        # the other ranks would go on with a batch that this one has left
+        alone = self._ranks is None
+        self._inference = inference.wrap(config, prepared, self.context.clock, lambda: self.context.cancelled() if alone else ())
         model = self._inference.batches.model
         return EngineDescription(
             name=config.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,8 +118,11 @@ def prepare(config: DeepSpeedConfig, source: ModelSource) -> Prepared:
     return Prepared(source, tokenizer, loading.load_model(config, source), accelerator, injection)
 
 
-def wrap(config: DeepSpeedConfig, prepared: Prepared, clock: Clock) -> Inference:
-    """Give the model to DeepSpeed; of tensor parallelism all ranks have to do so at the same time. Raises `Refused`."""
+def wrap(config: DeepSpeedConfig, prepared: Prepared, clock: Clock, cancelled: Callable[[], Sequence[int]] = tuple) -> Inference:
+    """Give the model to DeepSpeed; of tensor parallelism all ranks have to do so at the same time. Raises `Refused`.
+
+    `cancelled`: see `StaticBatches`.
+    """
     import deepspeed
 
     source, tokenizer, model, injection = prepared.source, prepared.tokenizer, prepared.model, prepared.kernel_injection
@@ -156,6 +160,7 @@ def wrap(config: DeepSpeedConfig, prepared: Prepared, clock: Clock) -> Inference
         context_tokens=context,
         settings=settings,
         beams=False,
+        cancelled=cancelled,
     )
     if replaced:
         _probe(batches, source)

@@ -42,13 +42,14 @@ class Batch:
         synchronize: Callable[[], None],
         assisted: bool = False,
         beams: bool = False,
+        cancelled: Callable[[], Sequence[int]] = tuple,
     ) -> None:
         self._rows = rows
         self._clock = clock
         self._sink = sink
         self._decode = decode
         self._synchronize = synchronize
-        self._beams = beams
+        self._beams, self._cancelled = beams, cancelled
         self._log = StepLog(rows, assisted=assisted)
         self._columns = max(len(row.prompt) for row in rows)
         self._width: int | None = None
@@ -131,6 +132,9 @@ class Batch:
                 ids = ids[: row.take(ids, now, self._decode)]
             outputs.append(ids)
             change = change or row.ended is not None
+        if requests := self._cancelled():
+            for row in self._rows:
+                change = (row.request in requests and row.cancel(now)) or change
         self._end_step(now, outputs)
         if change:
             self._ended = torch.tensor([row.ended is not None for row in self._rows], dtype=torch.bool, device=input_ids.device)

@@ -32,6 +32,7 @@ class HfEngine(Engine[HfConfig]):
     config_class: ClassVar[type[HfConfig]] = HfConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
         static_batch=True,
+        batch_cancel=True,
         concurrent_streams=True,
         step_log=True,
         step_members=True,
@@ -98,6 +99,7 @@ class HfEngine(Engine[HfConfig]):
             context_tokens=description.context_tokens(model),
             settings=settings,
             assistant=self._draft_model(loading, device) if config.assistant_model else None,
+            cancelled=lambda: self.context.cancelled(),
         )
         self._batches = batches
         effective = description.effective_options(model, config) | {

@@ -13,7 +13,7 @@ from typing import Any
 
 from tpb_core.api import Clock, EngineSink, EventCode, Refused, Request, Sampling
 from tpb_engine_hf.batch import Batch
-from tpb_engine_hf.rows import Row, rows_of, text_before_stop
+from tpb_engine_hf.rows import CANCELLED, Row, rows_of, text_before_stop
 from tpb_engine_hf.sampling import SeededSampling, is_seeded, native_settings, sequence_draws, shared_sampling
 from tpb_engine_hf.tokens import HfTokenizer
 
@@ -43,6 +43,8 @@ class StaticBatches:
     """A draft model, for assisted decoding."""
     beams: bool = True
     """Whether `generate` has beam search."""
+    cancelled: Callable[[], Sequence[int]] = tuple
+    """Requests that are to end early, asked after each step; not during a beam search, which shares its steps out among the beams."""
 
     @property
     def assisted(self) -> bool:
@@ -66,6 +68,7 @@ class StaticBatches:
             synchronize=self._synchronize(),
             assisted=self.assisted,
             beams=shared.beam_width > 1,
+            cancelled=self.cancelled,
         )
         for request in accepted:
             sink.started(request.request, batch.started_ns)
@@ -173,6 +176,9 @@ class StaticBatches:
             own = [row for row in rows if row.request == request.request and (row.output or row.ended)]
             if failure is not None and (not own or any(row.ended is None for row in own)):
                 sink.failed(request.request, now, "error", failure)
+                continue
+            if any(row.ended == CANCELLED for row in own):
+                sink.failed(request.request, now, CANCELLED, "cancelled on demand")
                 continue
             texts = [text_before_stop(self.tokenizer.text(row.output), row.stop) for row in own]
             sink.finished(

@@ -9,6 +9,7 @@ from tpb_core.api import Request
 
 ENDED_BY_STOP = "stop"
 ENDED_BY_LENGTH = "length"
+CANCELLED = "cancelled"
 STOP_SLACK_TOKENS = 4
 """Tokens decoded beyond the longest stop string, so that a text cut inside a character or before a space is no matter."""
 
@@ -30,7 +31,7 @@ class Row:
     ended: str | None = None
     ended_ns: int | None = None
     ended_by_itself: bool = True
-    """False where a stop string ended it, which the engine cannot know."""
+    """False where a stop string or somebody else ended it, which the engine cannot know."""
 
     def take(self, ids: Sequence[int], t_ns: int, decode: DecodeText) -> int:
         """Append output tokens in order until the row ends, and return how many were taken. Nothing is taken after the end."""
@@ -54,6 +55,13 @@ class Row:
         else:
             return
         self.ended_ns = t_ns
+
+    def cancel(self, t_ns: int) -> bool:
+        """End the row where it is; False where it had ended."""
+        if self.ended is not None:
+            return False
+        self.ended, self.ended_ns, self.ended_by_itself = CANCELLED, t_ns, False
+        return True
 
     def _stop_string_is_out(self, decode: DecodeText) -> bool:
         # a token gives at least one byte of text, so a stop string spans no more tokens than it has bytes

@@ -22,6 +22,7 @@ class LlamaCppEngine(Engine[LlamaCppConfig]):
     config_class: ClassVar[type[EngineConfig]] = LlamaCppConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
         static_batch=True,
+        batch_cancel=True,
         concurrent_streams=True,
         step_log=True,
         step_members=True,
@@ -89,7 +90,7 @@ class LlamaCppEngine(Engine[LlamaCppConfig]):
 
     def run_batch(self, requests: Many[Request], sink: EngineSink) -> None:
         """A static batch, from its first prompt token to its last output token."""
-        self._open_scheduler().run_batch(requests, sink)
+        self._open_scheduler().run_batch(requests, sink, self.context.cancelled)
 
     def submit(self, requests: Many[Request], sink: EngineSink) -> None:
         """Queue requests; those that can never fit are rejected."""

@@ -43,8 +43,8 @@ class Scheduler:
         """Whether requests wait or run."""
         return bool(self._waiting or self._running)
 
-    def run_batch(self, requests: Many[Request], sink: EngineSink) -> None:
-        """A static batch: every prompt is computed before any sequence decodes; sequences that end leave the batch."""
+    def run_batch(self, requests: Many[Request], sink: EngineSink, cancelled: Callable[[], Iterable[int]] = tuple) -> None:
+        """A static batch: every prompt is computed before any sequence decodes; sequences that end, or are cancelled, leave the batch."""
         assert not self.busy, "a static batch while other requests are under way"
         for sequence in self._accepted(requests, sink):
             if len(self._running) < self._most and self._cells.give(sequence):
@@ -59,8 +59,10 @@ class Scheduler:
                 )
         while prefilling := [s for s in self._running if s.prefilling]:
             self._step([], prefilling, sink, preempt=False)
+            self.cancel(cancelled(), sink)
         while self._running:
             self._step(self._running, [], sink, preempt=False)
+            self.cancel(cancelled(), sink)
 
     def submit(self, requests: Many[Request], sink: EngineSink) -> None:
         """Take requests into the queue; those that can never run are rejected at once."""
@@ -78,6 +80,8 @@ class Scheduler:
     def cancel(self, ordinals: Iterable[int], sink: EngineSink) -> None:
         """End requests early, wherever they are."""
         ended = set(ordinals)
+        if not ended:
+            return
         for sequence in [s for s in (*self._running, *self._waiting) if s.ordinal in ended]:
             if sequence.slot < 0:
                 self._waiting.remove(sequence)
