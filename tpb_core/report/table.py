@@ -18,6 +18,8 @@ from tpb_core.report.run_text import NOT_MEASURED, headline, remarks, ungraded, 
 from tpb_core.report.study_engines import engine_remarks
 from tpb_core.report.study_table import study_table
 
+_QUESTION = "select engine, model, j_per_output_token, ci_low, ci_high, evidence from results where scope='total' and window='measure'"
+"""A row a run."""
 _NARROWEST, _WIDTH_OF_FILES, _WIDTH_OF_STUDIES = 110, 150, 250
 
 
@@ -106,6 +108,6 @@ def _print_places(bundles: Sequence[Path], console: Console, database: Path | No
         console.print(Text(f"Database:  {database}"), soft_wrap=True)
         option = "" if str(database) == "runs/tpb.duckdb" else f" --database {database}"
         console.print(
-            Text(f'Ask it:    tpb sql{option} "select engine, model, j_per_output_token, ci_low, ci_high, evidence from results"'),
+            Text(f'Ask it:    tpb sql{option} "{_QUESTION}"'),
             soft_wrap=True,
         )
