@@ -11,6 +11,8 @@ Floats = npt.NDArray[np.float64]
 
 FOLDS = 5
 RIDGE = 1e-10
+LEAST_SHAPE = 0.2
+"""With hardly more blocks than columns, weights vary by no more than this variance allows (its inverse)."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +59,13 @@ class Blocks:
         return np.array(errors)
 
     def redrawn(self, times: int, rng: np.random.Generator) -> Floats:
-        """(times, p): coefficients with as many blocks drawn with replacement."""
-        return np.array(
-            [self.fit(np.bincount(rng.integers(0, len(self), len(self)), minlength=len(self)).astype(float)) for _ in range(times)]
-        )
+        """(times, p): coefficients with blocks weighted at random, mean 1, variance b / (b - p): a Bayesian bootstrap.
+
+        Blocks drawn with replacement would now and then leave out all the few that show what a rare term costs.
+        """
+        blocks, columns = self.moment.shape
+        shape = max((blocks - columns) / blocks, LEAST_SHAPE)
+        return np.array([self.fit(rng.gamma(shape, 1 / shape, blocks)) for _ in range(times)])
 
 
 def blocks_of(design: Floats, values: Floats, trust: Floats, length: int, most: int = 400) -> Blocks:

@@ -17,7 +17,7 @@ from tpb_core.energy.step_work import BASE, DRAFT, RICHER, TERMS, Work
 Floats = npt.NDArray[np.float64]
 
 MOST_RICHER = 3
-LEAST_GAIN = 0.003
+LEAST_GAIN = 0.01
 TOLERANCE = 0.02
 """Relative difference of held-out error at which an alternative counts exp(-1/2)."""
 

@@ -20,6 +20,9 @@ NEGLIGIBLE = 1e-9
 LEAST_BLOCK_REFRESHES = 5
 LEAST_BLOCK_AVERAGINGS = 3
 LEAST_FOR_STAMPS = 12
+LEAST_LEFT = 0.2
+MARGIN = 1.5
+"""Standard deviations of a lag-one autocovariance that are added to it: few increments do not rule small jitter out."""
 WANDER = 0.015
 """How far the line through a chunk of refreshes is off, as a share of the bracket (found by simulation for brackets of 20 to 60 ms)."""
 LEAST_STAMP_SHARE = 0.15
@@ -61,8 +64,10 @@ def error_covariances(
         length = observations.hi_s[rows] - observations.lo_s[rows]
         least = LEAST_EVEN_SHARE if observations.told else LEAST_STAMP_SHARE
         wander = WANDER * observations.lateness_s if observations.told else 0.0
-        stamps = stamp_noise(residual, length, around, stamps, least)
+        stamps, shown_s = stamp_noise(residual, length, around, stamps, least)
         covariances["edges"] = stamp_covariance(weights, length, around, stamps, wander)
+        shown = share * stamp_covariance(weights - ideal, length, around, np.full_like(stamps, shown_s))
+        covariances["sampling"] = _without(covariances["sampling"], shown)
     else:
         scatter = white_noise(residual, good)
         sigma = max(scatter if noise_w is None else min(scatter, noise_w), observations.quantum_w / float(np.sqrt(12)))
@@ -131,20 +136,21 @@ def noise_of(second: Floats) -> float:
     return float(np.median(np.abs(second)) / 0.6745 / np.sqrt(6)) if len(second) else 0.0
 
 
-def stamp_noise(residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Floats, least: float) -> Floats:
+def stamp_noise(residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Floats, least: float) -> tuple[Floats, float]:
     """Standard uncertainty in seconds of each edge of increments, from how neighbouring increments make up for each other.
 
     An edge moved by e takes P·e from one increment and gives it to the next: the lag-one autocovariance of the energies left over is
-    -(P·u)². At most what is known of the stamps beforehand (`stamp_u_s`), which also stands where there are few increments.
+    -(P·u)². At most what is known of the stamps beforehand (`stamp_u_s`), which also stands where there are few increments. Second, how much of it the residual shows for certain.
     """
     if len(residual) < LEAST_FOR_STAMPS:
-        return stamp_u_s
+        return stamp_u_s, 0.0
     left_over = residual * length_s
     variance = float(np.mean(left_over**2))
     together = float(np.mean(left_over[1:] * left_over[:-1]))
-    seen = 2 * max(-together, 0.0) + 3 * variance / float(np.sqrt(len(residual)))
-    found = float(np.sqrt(seen)) / max(float(np.mean(np.abs(power))), 1e-12)
-    return np.asarray(np.clip(found, least * stamp_u_s, stamp_u_s))
+    mean_w = max(float(np.mean(np.abs(power))), 1e-12)
+    found = float(np.sqrt(max(-together, 0.0) + MARGIN * variance / float(np.sqrt(len(residual))))) / mean_w
+    shown = float(np.sqrt(max(-together, 0.0))) / mean_w
+    return np.asarray(np.clip(found, least * stamp_u_s, stamp_u_s)), min(shown, float(np.median(stamp_u_s)))
 
 
 def stamp_covariance(weights: Floats, length_s: Floats, power_w: Floats, stamp_u_s: Floats, common_u_s: float = 0.0) -> Floats:
@@ -161,6 +167,13 @@ def stamp_covariance(weights: Floats, length_s: Floats, power_w: Floats, stamp_u
         together = np.add.reduceat(jump, np.arange(0, len(jump), CHUNK), axis=0) * common_u_s
         covariance += together.T @ together
     return np.asarray(covariance)
+
+
+def _without(covariance: Floats, counted: Floats) -> Floats:
+    """A covariance less what is counted elsewhere, never negative, and never less than a share of it."""
+    values, vectors = np.linalg.eigh(covariance - counted)
+    left = (vectors * np.maximum(values, 0.0)) @ vectors.T
+    return np.asarray(LEAST_LEFT * covariance + (1 - LEAST_LEFT) * left)
 
 
 def independent_sources(covariance: Floats) -> list[Floats]:

@@ -136,7 +136,7 @@ def from_counter(
     middle_s = t_s[edges] - since_s / 2
     if lateness_s < SLOW_POLL * refresh_s and not counted.hole.any():
         middle_s, since_s = even(middle_s, since_s, refresh_s)
-    elif len(edges) == len(t_s) and not counted.hole.any() and (line_s := in_step(t_s, refresh_s)) is not None:
+    elif len(edges) == len(t_s) and (line_s := in_step(t_s, refresh_s)) is not None:
         middle_s, since_s = line_s - lateness_s / 2, np.full_like(since_s, UNEVEN * refresh_s)
     edge_s = np.maximum.accumulate(middle_s - delay_s)
     length_s = np.maximum(np.diff(edge_s), SHORTEST_S)

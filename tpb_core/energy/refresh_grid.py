@@ -63,7 +63,7 @@ def even(middle_s: Floats, bracket_s: Floats, refresh_s: float) -> tuple[Floats,
 
 
 def in_step(read_s: Floats, refresh_s: float) -> Floats | None:
-    """Where all reads in a row saw one new refresh each: the even line through the reads. None where reads come unevenly, or at another rate.
+    """Where all reads in a row saw one new refresh each: the even line through the reads. None where reads come unevenly or more rarely.
 
     Neither overtook the other, so how late the reads were hardly changed: it is one unknown shift, and each refresh lies on the line as
     surely as the sensor refreshes evenly (`UNEVEN`).
