@@ -16,7 +16,7 @@ from tpb_engine_vllm.streams import Iteration, Part, Stream, step_of
 def steps_of(stream: Stream, *rows: tuple[Part, int], drafts: bool = False) -> list[Step]:
     """One step for each part with the number of tokens that came out of it."""
     return [
-        step_of(Iteration(n, [part], n + 1, {stream.name: emitted}), {stream.name: stream}, drafts=drafts)
+        step_of(Iteration(n, [part], n + 1, {stream.name: [5] * emitted}), {stream.name: stream}, drafts=drafts)
         for n, (part, emitted) in enumerate(rows)
     ]
 
@@ -68,7 +68,7 @@ def test_a_step_scheduled_ahead_starts_where_the_accepted_tokens_end() -> None:
 
 def test_sequences_of_one_request_are_one_member_and_the_prompt_again_is_recomputed() -> None:
     streams = {name: Stream(name, 3, sequence, 6) for sequence, name in enumerate("ab")}
-    step = step_of(Iteration(0, [Part("a", 0, 6, 0, 0), Part("b", 0, 6, 0, 0)], 1, {"a": 1, "b": 1}), streams, drafts=False)
+    step = step_of(Iteration(0, [Part("a", 0, 6, 0, 0), Part("b", 0, 6, 0, 0)], 1, {"a": [5], "b": [5]}), streams, drafts=False)
     assert (step.prefill_tokens, step.recomputed_tokens) == (12, 6)
     assert step.members == [Member(3, 12, 0, 2, 0)]
 
@@ -91,7 +91,8 @@ class Scheduler:
     def update_from_output(self, scheduler_output: Any, model_runner_output: Any) -> Any:
         self.clock.sleep_until(self.clock.now_ns() + 1000)
         ids = {name: [5] for name in scheduler_output.num_scheduled_tokens}
-        return {0: SimpleNamespace(outputs=[SimpleNamespace(request_id=name, new_token_ids=new) for name, new in ids.items()])}
+        outputs = [SimpleNamespace(request_id=name, new_token_ids=new) for name, new in ids.items()]
+        return {0: SimpleNamespace(outputs=outputs, timestamp=self.clock.now_ns() / 1e9)}
 
 
 def event(kind: str, timestamp_s: float) -> Any:
@@ -112,7 +113,8 @@ def test_the_tap_takes_the_engines_own_stamps_and_positions() -> None:
     assert [(b.stream, b.queued_ns, b.started_ns) for b in beginnings] == [("1/0/5", 500_000_000, 1_000_000_000)]
     assert [[(p.stream, p.start, p.width) for p in i.parts] for i in iterations] == [[("1/0/5", 0, 8)], [("1/0/5", 8, 1)]]
     assert [i.t1_ns - i.t0_ns for i in iterations] == [1010, 1010]
-    assert iterations[0].emitted == {"1/0/5": 1}
+    assert iterations[0].outputs == {"1/0/5": [5]}
+    assert [i.outputs_ns for i in iterations] == [i.t1_ns for i in iterations]
     assert tap.take() == ([], [])
 
 
@@ -123,7 +125,7 @@ def test_steps_that_are_scheduled_ahead_are_matched_to_their_own_results() -> No
     scheduler.update_from_output(first, None)
     scheduler.update_from_output(second, None)
     iterations = tap.take()[1]
-    assert [i.emitted for i in iterations] == [{"a": 1}, {"b": 1}]
+    assert [i.outputs for i in iterations] == [{"a": [5]}, {"b": [5]}]
     assert iterations[1].t0_ns < iterations[0].t1_ns
 
 

@@ -27,6 +27,7 @@ class VllmEngine(Engine[VllmConfig]):
     config_class: ClassVar[type[VllmConfig]] = VllmConfig
     capabilities: ClassVar[Capabilities] = Capabilities(
         static_batch=True,
+        batch_cancel=True,
         concurrent_streams=True,
         step_log=True,
         step_members=True,

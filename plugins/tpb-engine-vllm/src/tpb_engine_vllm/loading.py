@@ -79,9 +79,17 @@ def start(config: VllmConfig, source: ModelSource, clock: Clock) -> Started:
             _clean_up()
             raise
     _one_is_open = True
-    engine.logger_manager = None  # request statistics stay; what vLLM would print and export of them is work that nobody reads
+    # the scheduler keeps its stamps of requests; what vLLM would count, print and export of each step is work that nobody reads
+    engine.logger_manager = None
+    if not engine.output_processor.tracing_enabled:  # spans are made of these counts
+        engine.log_stats = engine.output_processor.log_stats = False
+        engine.engine_core.engine_core.scheduler.make_stats = _no_statistics
     compiles = not told.model_config.enforce_eager and stages.times
     return Started(engine, (stages.times[0], stages.times[-1]) if compiles else None)
+
+
+def _no_statistics(*arguments: Any, **keywords: Any) -> None:
+    """In place of `Scheduler.make_stats`."""
 
 
 def _check_names(config: VllmConfig, known: set[str]) -> None:

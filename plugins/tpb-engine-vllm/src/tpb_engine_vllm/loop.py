@@ -14,8 +14,9 @@ from tpb_engine_vllm.sampling import sampling_arguments
 from tpb_engine_vllm.step_tap import StepTap
 from tpb_engine_vllm.streams import Stream, Submitted, step_of
 
-_NS_PER_S = 1_000_000_000
 _PAST_STREAMS = 4096
+_REPORT_NS = 250_000_000
+"""Longest time until steps and tokens are reported: much at once costs a step less than a little after each."""
 _REASONS = {"stop": "stop", "length": "length", "repetition": "stop"}
 
 
@@ -24,7 +25,7 @@ class EngineLoop:
 
     def __init__(self, engine: Any, tokenizer: HfTokenizer, room: Room, context: EngineContext, *, drafts: bool, adapter: Any) -> None:
         self._engine, self._tokenizer, self._room = engine, tokenizer, room
-        self._clock = context.clock
+        self._clock, self._context = context.clock, context
         self._drafts, self._adapter = drafts, adapter
         self._core = engine.engine_core.engine_core
         self._tap = StepTap(self._core.scheduler, context.clock)
@@ -34,6 +35,7 @@ class EngineLoop:
         self._past: deque[str] = deque()
         """Streams that ended; a step scheduled ahead of time may still name the latest of them."""
         self._broken: str | None = None
+        self._reported_ns = 0
 
     def run_batch(self, requests: Sequence[Request], sink: EngineSink) -> None:
         """All prompts in one step, then decoding. Raises `Refused` where they do not fit into one."""
@@ -42,7 +44,7 @@ class EngineLoop:
             raise Refused(f"A static batch computes all prompts before it decodes, and {reason}.", "Raise the option, or use load=offline.")
         self.submit(requests, sink)
         while self.advance(sink):
-            pass
+            self.cancel(self._context.cancelled(), sink)
 
     def submit(self, requests: Sequence[Request], sink: EngineSink) -> None:
         """Queue requests; one that does not fit, or that vLLM refuses, is reported as rejected."""
@@ -69,7 +71,8 @@ class EngineLoop:
         ]
         handed: list[str] = []
         for stream in streams:
-            parameters = SamplingParams(**sampling_arguments(request.sampling, stream.sequence), output_kind=RequestOutputKind.DELTA)
+            # the step tap has the tokens as they come, so that nothing is made of each step here
+            parameters = SamplingParams(**sampling_arguments(request.sampling, stream.sequence), output_kind=RequestOutputKind.FINAL_ONLY)
             try:
                 self._engine.add_request(stream.name, tokens_input(ids), parameters, lora_request=self._adapter)
             except (ValueError, VLLMClientError) as error:
@@ -87,19 +90,24 @@ class EngineLoop:
         try:
             outputs = self._engine.step()
         except Exception as error:  # whatever the model's code raises; the engine's state is not known afterwards
-            self._report_steps(sink)
+            self._report(sink)
             self._fail_all(f"{type(error).__name__}: {error}", sink)
             return False
-        self._report_steps(sink)
+        if outputs or self._tap.first_tokens or self._clock.now_ns() - self._reported_ns >= _REPORT_NS:
+            self._report(sink)
         for output in outputs:
             self._take(output, sink)
-        while not self._requests and getattr(self._core, "batch_queue", None):
-            # scheduled ahead for sequences that have ended meanwhile: finished now, so that no step spans the pause
-            self._engine.step()
-            self._report_steps(sink)
+        self._drain(sink)
         return bool(self._requests)
 
-    def _report_steps(self, sink: EngineSink) -> None:
+    def _drain(self, sink: EngineSink) -> None:
+        """Finish what was scheduled ahead for sequences that have ended meanwhile, so that no step spans the pause."""
+        while not self._requests and getattr(self._core, "batch_queue", None):
+            self._engine.step()
+            self._report(sink)
+
+    def _report(self, sink: EngineSink) -> None:
+        self._reported_ns = self._clock.now_ns()
         beginnings, iterations = self._tap.take()
         for beginning in beginnings:
             submitted = self._requests.get(self._streams[beginning.stream].request)
@@ -107,27 +115,26 @@ class EngineLoop:
                 submitted.started = True
                 sink.started(submitted.request.request, beginning.started_ns, beginning.queued_ns)
         for iteration in iterations:
+            for name, ids in iteration.outputs.items():
+                stream = self._streams.get(name)
+                if ids and stream is not None and stream.request in self._requests:
+                    stream.output_ns = iteration.outputs_ns
+                    sink.tokens(stream.request, iteration.outputs_ns, len(ids), ids)
             sink.step(step_of(iteration, self._streams, drafts=self._drafts))
 
     def _take(self, output: Any, sink: EngineSink) -> None:
+        """A sequence has ended."""
         stream = self._streams.get(output.request_id)
         if stream is None or stream.request not in self._requests:
             return
-        t_ns = round(output.metrics.last_token_ts * _NS_PER_S)
-        for piece in output.outputs:
-            if ids := list(piece.token_ids):
-                stream.output_tokens += len(ids)
-                sink.tokens(stream.request, t_ns, len(ids), ids)
-            if piece.text:
-                stream.texts.append(piece.text)
-            if output.finished:
-                stream.ended, stream.ended_ns = piece.finish_reason, t_ns
-        if stream.ended is not None and self._requests[stream.request].complete:
+        (whole,) = output.outputs
+        stream.output_tokens, stream.text, stream.ended = len(whole.token_ids), whole.text, str(whole.finish_reason)
+        if self._requests[stream.request].complete:
             self._finish(self._requests[stream.request], sink)
 
     def _finish(self, submitted: Submitted, sink: EngineSink) -> None:
         number, streams = submitted.request.request, submitted.streams
-        t_ns = max(stream.ended_ns for stream in streams)
+        t_ns = max(stream.output_ns for stream in streams)
         reasons = {_REASONS.get(str(stream.ended)) for stream in streams}
         if None in reasons:
             sink.failed(number, self._clock.now_ns(), "error", f"vLLM ended it: {', '.join(sorted(str(s.ended) for s in streams))}")
@@ -141,7 +148,7 @@ class EngineLoop:
                 cached_tokens=streams[0].cached or 0,
                 sequences=len(streams),
                 preemptions=sum(stream.preemptions for stream in streams),
-                text="\n".join("".join(stream.texts) for stream in streams),
+                text="\n".join(stream.text for stream in streams),
             )
         self._forget(number)
 
@@ -161,11 +168,15 @@ class EngineLoop:
 
     def cancel(self, requests: Sequence[int], sink: EngineSink) -> None:
         """Take requests out; unknown and finished ones are passed over."""
+        if not requests:
+            return
+        self._report(sink)
         for number in requests:
             if number in self._requests:
                 self._engine.abort_request([stream.name for stream in self._requests[number].streams])
                 sink.failed(number, self._clock.now_ns(), "cancelled", "cancelled on demand")
                 self._forget(number)
+        self._drain(sink)
 
     def close(self) -> None:
         """Let go of the engine. Idempotent."""

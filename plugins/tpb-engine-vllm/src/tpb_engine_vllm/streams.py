@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tpb_core.api import Member, Request, Step
@@ -25,12 +25,15 @@ class Part:
 
 @dataclass(slots=True)
 class Iteration:
-    """One step: times in ns of the run clock, its parts, and the number of output tokens of each stream that came out of it."""
+    """One step: times in ns of the run clock, its parts, and the output ids of each stream that came out of it."""
 
     t0_ns: int
     parts: list[Part]
     t1_ns: int = 0
-    emitted: dict[str, int] = field(default_factory=dict)
+    outputs: dict[str, Sequence[int]] = field(default_factory=dict)
+    """vLLM's own lists: it cuts off what follows a stop string when it has looked at the text, after the step."""
+    outputs_ns: int = 0
+    """vLLM's stamp of them."""
 
 
 @dataclass(slots=True)
@@ -43,9 +46,10 @@ class Stream:
     sequence: int
     prompt_tokens: int
     output_tokens: int = 0
-    texts: list[str] = field(default_factory=list)
+    text: str = ""
     ended: str | None = None
-    ended_ns: int = 0
+    output_ns: int = 0
+    """When its latest output token came out."""
     cached: int | None = None
     """Prompt tokens found in the cache; None until the sequence is scheduled."""
     computed: int = 0
@@ -89,7 +93,7 @@ def step_of(iteration: Iteration, streams: Mapping[str, Stream], *, drafts: bool
     members: dict[int, list[int]] = {}
     prefill_all = decode_all = recomputed_all = accepted_all = emitted_all = kv = prefill_kv = 0
     for part in iteration.parts:
-        stream, emitted = streams[part.stream], iteration.emitted.get(part.stream, 0)
+        stream, emitted = streams[part.stream], len(iteration.outputs.get(part.stream, ()))
         prefill, decode, recomputed, accepted, start = stream.account(part, emitted)
         prefill_all, decode_all, recomputed_all = prefill_all + prefill, decode_all + decode, recomputed_all + recomputed
         accepted_all, emitted_all = accepted_all + accepted, emitted_all + emitted
