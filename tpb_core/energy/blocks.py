@@ -67,6 +67,13 @@ class Blocks:
         shape = max((blocks - columns) / blocks, LEAST_SHAPE)
         return np.array([self.fit(rng.gamma(shape, 1 / shape, blocks)) for _ in range(times)])
 
+    def covariance(self) -> Floats:
+        """(p, p) of coefficients of any sign, by the jackknife: how they change where one block after the other is left out."""
+        ridge = RIDGE * max(float(np.trace(self.gram.sum(axis=0))), 1e-30) * np.eye(self.gram.shape[1])
+        without = np.linalg.solve(self.gram.sum(axis=0) + ridge - self.gram, (self.moment.sum(axis=0) - self.moment)[:, :, None])[:, :, 0]
+        off = (without - without.mean(axis=0)) / self.scale
+        return np.asarray(off.T @ off * (len(self) - 1) / len(self))
+
 
 def blocks_of(design: Floats, values: Floats, trust: Floats, length: int, most: int = 400) -> Blocks:
     """Cut rows into stretches of `length` (more where there would be over `most` of them) and add them up."""

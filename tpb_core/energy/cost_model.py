@@ -6,7 +6,7 @@ their answers differ is the lack of fit. Nothing is rescaled to the meter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -40,36 +40,26 @@ class CostForm:
                 total += value * TERMS[name](work)
         return total
 
-    def member_costs(self, phase: str) -> tuple[float, float, float]:
-        """What a token, a KV position read and a query-key pair of a phase cost, joules."""
+    def member_costs(self, phase: str) -> tuple[float, float, float, float]:
+        """What a token, a KV position read, a query-key pair, and a token beside each token of the same step cost in a phase, joules."""
         theta = dict(zip(self.terms, self.coefficients, strict=True))
-        own = ("prefill", "prefill_kv", "pairs") if phase == "prefill" else ("decode", "kv", "")
-        return theta.get(own[0], 0.0), theta.get(own[1], 0.0), theta.get(own[2], 0.0)
+        own = ("prefill", "prefill_kv", "pairs", "prefill_squared") if phase == "prefill" else ("decode", "kv", "", "decode_squared")
+        return theta.get(own[0], 0.0), theta.get(own[1], 0.0), theta.get(own[2], 0.0), theta.get(own[3], 0.0)
 
 
 @dataclass(frozen=True)
 class CostModel:
-    """The chosen form first, its alternatives after it, and `redrawn` (times, terms) coefficients of the chosen one.
+    """The chosen form first, its alternatives after it, and of the chosen one `redrawn` (times, terms) coefficients, which stay positive,
+    and their `covariance` as if any sign were possible, known with `dof`.
 
     `noise_j2_per_s`: the long-run variance that power which the chosen form does not explain adds in one second.
     """
 
     forms: tuple[CostForm, ...]
     redrawn: Floats
+    covariance: Floats
+    dof: float = 1.0
     noise_j2_per_s: float = 0.0
-
-    def others(self, alternatives: int, redraws: int) -> list[CostForm]:
-        """The most credible alternatives, then the chosen form with redrawn coefficients: credibilities are weights of squared differences.
-
-        The alternatives and the chosen form weigh 1 together, and so do the redraws.
-        """
-        credible = self.forms[1 : 1 + alternatives]
-        total = 1.0 + sum(form.credibility for form in credible)
-        drawn = self.redrawn[:redraws]
-        return [
-            *(replace(form, credibility=form.credibility / total) for form in credible),
-            *(replace(self.chosen, coefficients=theta, credibility=1.0 / len(drawn)) for theta in drawn),
-        ]
 
     @property
     def chosen(self) -> CostForm:
@@ -109,7 +99,8 @@ def fit_costs(blocks: Blocks, terms: list[str], others: int, times: int, rng: np
     rated = [CostForm(f.terms, f.coefficients, f.error, credibility(f.error, best.error)) for f in forms.values() if f.terms != best.terms]
     part = blocks.of([*always, *(place[name] for name in best.terms)])
     redrawn = part.redrawn(times, rng)[:, others:]
-    return CostModel((best, *sorted(rated, key=lambda form: form.error)), redrawn)
+    covariance = part.covariance()[others:, others:]
+    return CostModel((best, *sorted(rated, key=lambda form: form.error)), redrawn, covariance, max(len(blocks) - len(part.scale), 1))
 
 
 def credibility(error: float, least: float, tolerance: float = TOLERANCE) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,7 @@ NO_TIME_S = 1e-9
 class DomainEnergy:
     """What is known of a domain in a window. `total` None goes with `reason`; a phase is in `phases` or in `phase_reasons`.
 
-    `seconds` of each phase; `noise_j2_per_s` is the variance that unexplained power adds to one second of a request.
+    `seconds` of each phase; `noise_j2_per_s` is the variance that unexplained power adds in one second; `fits` tell steps apart.
     """
 
     total: Figure | None
@@ -43,6 +43,7 @@ class DomainEnergy:
     scopes: tuple[str, ...] = ()
     evidence: str | None = None
     derivation: str = "metered"
+    fits: tuple[Fit, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ def domain_energy(
     sums = _summed(energy, domain, known, window)
     total = sums["total"].scaled(share)
     result = frame(energy, domain, seconds, None, total, sum(piece.noise_j2_per_s for piece in known) * share**2)
+    result = replace(result, fits=tuple(piece.fit for piece in known))
     unclear = _timeline_reason(energy, domain, window)
     reason = unclear or next((piece.reason for piece in known if piece.reason is not None), None)
     whole = window.duration_s - max(seconds.values()) < NO_TIME_S

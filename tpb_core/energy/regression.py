@@ -37,6 +37,7 @@ class Fit:
     `energy_j`; `covariances` by term (J^2); `signed` effects of one standard uncertainty by term (J); `noise_j2_per_s` is the long-run
     variance that power fluctuations not explained by the states add in one second; `dof` belongs to the covariances, by term.
     `explained_w` is what the fit says of each reading and `residual_w` what it leaves (0 of holes); its middle is `middle_s`.
+    `powers_w` belong to the `columns`.
     """
 
     names: tuple[State | str, ...]
@@ -51,6 +52,12 @@ class Fit:
     middle_s: Floats
     explained_w: Floats
     residual_w: Floats
+    columns: Columns
+    powers_w: Floats
+
+    def joules_of(self, t0_s: Floats, t1_s: Floats) -> Floats:
+        """What the fit says of stretches inside the window, joules."""
+        return np.asarray((self.columns.until(t1_s) - self.columns.until(t0_s)) @ self.powers_w)
 
 
 @dataclass(frozen=True)
@@ -182,6 +189,8 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
         (observations.lo_s[rows] + observations.hi_s[rows]) / 2,
         explained,
         residual,
+        columns,
+        theta[:size],
     )
 
 

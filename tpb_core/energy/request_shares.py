@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from tpb_core.energy.figures import Figure
 from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.timeline import State, Timeline
 
@@ -19,19 +21,40 @@ MOST_MEMBERS = 500_000
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Costs = tuple[float, float, float, float]
+"""What a token, a KV position read, a query-key pair, and a token beside each token of its step cost, in any unit."""
+BY_TOKENS: Costs = (1.0, 0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Within:
+    """The two kinds of steps of a phase apart: shares of the energy of its pure steps and of its part of mixed ones, nobody's last.
+
+    `figure` is that of the pure steps; what the phase has beside it comes from mixed ones.
+    """
+
+    pure: Floats
+    mixed: Floats
+    figure: Figure
 
 
 @dataclass(frozen=True)
 class Shares:
-    """`share` of each request row, and of nobody (`rest`); they add up to 1. `own_seconds` is the sum of step seconds times share².
+    """`share` of each request row, and of nobody (`rest`); they add up to 1.
 
-    `share_u`: standard uncertainty of each share, from how far other cost models that explain the readings about as well differ.
+    `own`: sum over steps of the square of a request's share in each of them; `steps`: the same sum over whole steps, whatever phase, in
+    units of this one. What scatters from step to step by a share of its energy scatters a request by the ratio of the two.
+    `spread`: standard uncertainty of each share with `spread_dof` degrees of freedom, from how far other cost models differ that explain
+    the readings about as well.
     """
 
     share: Floats
     rest: float
-    own_seconds: Floats
-    share_u: Floats | None = None
+    own: Floats
+    steps: float = 0.0
+    spread: Floats | None = None
+    spread_dof: float | None = None
+    within: Within | None = None
 
 
 @dataclass(frozen=True)
@@ -90,53 +113,74 @@ def step_seconds(energy: RunEnergy, domain: str, window: Window, state: State) -
 
 def shares_by_tokens(energy: RunEnergy, roster: Roster, weight: Floats, state: State) -> Shares:
     """Split steps of the given weights (seconds or joules, one a step) among their members by prefill or decode tokens."""
-    return shares_by_members(energy, roster, weight[:, None], state, (1.0, 0.0, 0.0))[0]
+    return shares_by_members(energy, roster, weight[:, None], state, [BY_TOKENS])[0]
 
 
-def shares_by_members(energy: RunEnergy, roster: Roster, weights: Floats, state: State, costs: tuple[float, float, float]) -> list[Shares]:
-    """Split steps among their members by what a token, a KV position read and a query-key pair cost; one answer a column of `weights`.
+def shares_by_members(energy: RunEnergy, roster: Roster, weights: Floats, state: State, costs: Sequence[Costs]) -> list[Shares]:
+    """Split steps among their members by what their own work costs; one answer for each column of `weights` and its `costs`.
 
-    Where none of these costs anything, tokens decide.
+    Where none of these costs anything, tokens decide. Columns of equal costs are best next to one another.
     """
     members = energy.activity.members
     size, totals = len(roster.request), weights.sum(axis=0)
-    nothing = [Shares(np.zeros(size), 1.0, np.zeros(size)) for _ in totals]
+    nothing = Shares(np.zeros(size), 1.0, np.zeros(size))
     used = np.flatnonzero(weights.max(axis=1) > 0) if len(weights) else np.zeros(0, np.int64)
     if members is None or len(used) == 0:
-        return nothing
+        return [nothing for _ in totals]
     scaled = weights / np.where(totals > 0, totals, 1.0)
     share, own, rest = np.zeros((len(totals), size)), np.zeros((len(totals), size)), np.zeros(len(totals))
     counts = np.diff(members.offsets)[used]
     for chunk in np.array_split(used, max(int(counts.sum()) // MOST_MEMBERS, 1)):
-        first, count = members.offsets[chunk], np.diff(members.offsets)[chunk]
-        flat = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
-        step = np.repeat(np.arange(len(chunk)), count)
-        row = roster.rows_of(members.request[flat])
-        cost = _member_costs(members, flat, state, costs)
-        cost[row < 0] = 0.0
-        sums = np.bincount(step, cost, minlength=len(chunk))
-        split = (sums > 0) & members.known[chunk]
-        part = cost * np.where(split, 1 / np.maximum(sums, 1e-300), 0.0)[step]
-        row = np.maximum(row, 0)
-        for k in range(len(totals)):
-            joules = part * scaled[chunk, k][step]
+        working = _working(members, roster, chunk, state)
+        parts: dict[Costs, tuple[Floats, npt.NDArray[np.bool_]]] = {}
+        for k, cost in enumerate(costs):
+            if cost not in parts:
+                parts = {cost: working.parts(cost, members.known[chunk])}
+            part, split = parts[cost]
+            joules = part * scaled[chunk, k][working.step]
             if size:
-                share[k] += np.bincount(row, joules, minlength=size)
-                own[k] += np.bincount(row, part * joules, minlength=size) * totals[k]
+                share[k] += np.bincount(working.row, joules, minlength=size)
+                own[k] += np.bincount(working.row, joules**2, minlength=size)
             rest[k] += float(scaled[chunk, k][~split].sum())
-    return [Shares(share[k], float(rest[k]), own[k]) if totals[k] > 0 else nothing[k] for k in range(len(totals))]
+    steps = (scaled**2).sum(axis=0)
+    return [Shares(share[k], float(rest[k]), own[k], float(steps[k])) if totals[k] > 0 else nothing for k in range(len(totals))]
 
 
-def _member_costs(members: StepMembers, flat: Ints, state: State, costs: tuple[float, float, float]) -> Floats:
-    tokens = (members.prefill_tokens if state == State.PREFILL else members.decode_tokens)[flat].astype(np.float64)
-    token_cost, kv_cost, pair_cost = costs
-    if token_cost + kv_cost + pair_cost <= 0:
-        return tokens
-    cost = token_cost * tokens
-    if kv_cost or pair_cost:
-        held = members.kv_tokens[flat] * (tokens > 0)
-        cost = cost + kv_cost * held + pair_cost * tokens * (held + (tokens + 1) / 2)
-    return np.asarray(cost, np.float64)
+@dataclass(frozen=True)
+class _Working:
+    """Members of some steps that do work of one phase: the step's place, the request's row, tokens and KV positions."""
+
+    steps: int
+    step: Ints
+    row: Ints
+    tokens: Floats
+    held: Floats
+
+    def parts(self, costs: Costs, known: npt.NDArray[np.bool_]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+        """Each member's part of its step, and which steps are split at all: those whose members are `known`."""
+        token_cost, kv_cost, pair_cost, square_cost = costs
+        cost = token_cost * self.tokens
+        if square_cost:
+            cost = cost + square_cost * self.tokens * np.bincount(self.step, self.tokens, minlength=self.steps)[self.step]
+        if kv_cost or pair_cost:
+            cost = cost + kv_cost * self.held + pair_cost * self.tokens * (self.held + (self.tokens + 1) / 2)
+        sums = np.bincount(self.step, cost, minlength=self.steps)
+        if (sums <= 0).any():
+            cost = np.where((sums <= 0)[self.step], self.tokens, cost)
+            sums = np.bincount(self.step, cost, minlength=self.steps)
+        split = (sums > 0) & known
+        return cost * np.where(split, 1 / np.maximum(sums, 1e-300), 0.0)[self.step], split
+
+
+def _working(members: StepMembers, roster: Roster, chunk: Ints, state: State) -> _Working:
+    first, count = members.offsets[chunk], np.diff(members.offsets)[chunk]
+    flat = np.repeat(first - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
+    tokens = (members.prefill_tokens if state == State.PREFILL else members.decode_tokens)[flat]
+    row = roster.rows_of(members.request[flat])
+    chosen = np.flatnonzero((tokens > 0) & (row >= 0))
+    step = np.repeat(np.arange(len(chunk)), count)[chosen]
+    held = members.kv_tokens[flat[chosen]].astype(np.float64)
+    return _Working(len(chunk), step, row[chosen], tokens[chosen].astype(np.float64), held)
 
 
 def shares_by_residence(energy: RunEnergy, roster: Roster, timeline: Timeline, window: Window) -> Shares:

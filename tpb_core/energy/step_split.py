@@ -11,7 +11,7 @@ from tpb_core.api import Channel, Reason, Window
 from tpb_core.energy.blocks import blocks_of
 from tpb_core.energy.columns import pieces
 from tpb_core.energy.cost_model import CostModel, credibility, fit_costs
-from tpb_core.energy.covariance import block_length
+from tpb_core.energy.covariance import LEAST_BLOCK_AVERAGINGS, LEAST_BLOCK_REFRESHES, block_length
 from tpb_core.energy.durations import Durations, fit_durations
 from tpb_core.energy.filters import Filter
 from tpb_core.energy.long_run import long_run_variance
@@ -95,6 +95,11 @@ class StepSplits:
             self._durations[key] = fit_durations(self.work.rows(rows), np.random.default_rng(self.seed))
         return self._durations[key]
 
+    def rated_durations(self, domain: str) -> list[tuple[Durations, float]]:
+        """Forms of the duration, the best first, with how much each counts."""
+        forms = self.durations(domain)
+        return [(form, credibility(form.error, forms[0].error, DURATION_TOLERANCE)) for form in forms]
+
     def model(self, domain: str, channel: Channel, fit: Fit) -> CostModel | Reason:
         """The cost model of a channel; `not_resolvable` where there are too few readings for its terms."""
         if channel.channel not in self._models:
@@ -132,13 +137,17 @@ class StepSplits:
         trust = np.where(observations.good[rows], np.clip(length / np.median(length), 1e-3, 1e3) if observations.increments else equal, 0.0)
         power = observations.mean_w[rows]
         first = design @ np.linalg.lstsq(design * trust[:, None], power * trust, rcond=None)[0]
-        memory = max(observations.averaging_s, 5 * observations.refresh_s) / max(float(np.median(length)), 1e-9)
+        cell = observations.cell_hi_s[rows] - observations.cell_lo_s[rows]
+        memory = max(LEAST_BLOCK_AVERAGINGS * observations.averaging_s, LEAST_BLOCK_REFRESHES * observations.refresh_s)
+        memory /= max(float(np.median(cell)), 1e-9)
         block = block_length(power - first, int(np.ceil(memory)))
         blocks = blocks_of(design, power, trust, block)
         model = fit_costs(blocks, names, others, self.times, np.random.default_rng(self.seed))
         columns = [*range(others), *(others + names.index(name) for name in model.chosen.terms)]
-        unexplained = (power - design[:, columns] @ blocks.of(columns).fit()) * length * observations.good[rows]
-        return replace(model, noise_j2_per_s=long_run_variance(unexplained, float(length[observations.good[rows]].mean()), block))
+        good = observations.good[rows]
+        seconds = np.minimum(length, cell)  # readings that average for longer than they are apart overlap
+        unexplained = (power - design[:, columns] @ blocks.of(columns).fit()) * seconds * good
+        return replace(model, noise_j2_per_s=long_run_variance(unexplained, float(seconds[good].mean()), block, len(columns)))
 
     def split(self, domain: str, window: Window, model: CostModel, rules: list[str]) -> dict[str, Split]:
         """Split the mixed energy of a window under each rule."""
@@ -148,7 +157,7 @@ class StepSplits:
         mine = work.rows(chosen)
         part = inside[chosen] / np.maximum(mine.seconds, 1e-12)
         forms = [form for form in model.forms if form.credibility >= LEAST_CREDIBLE]
-        times = [(d, credibility(d.error, self.durations(domain)[0].error, DURATION_TOLERANCE)) for d in self.durations(domain)]
+        times = self.rated_durations(domain)
         whole = {name: TERMS[name](mine) for name in TERMS}
         whole_sum = {name: float(part @ amount) for name, amount in whole.items()}
         answers: dict[str, list[float]] = {rule: [] for rule in rules}

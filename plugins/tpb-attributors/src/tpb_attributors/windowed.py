@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tpb_core.api import Attributor, AttributorConfig, Ledger, PreconditionFailed, RunView, option
+from tpb_core.api import Attributor, AttributorConfig, Ledger, PreconditionFailed, RunView, Window, option
 
 if TYPE_CHECKING:
+    from tpb_core.energy.domain_energy import DomainEnergy
+    from tpb_core.energy.domains import Domain
     from tpb_core.energy.run_energy import RunEnergy
 
 VERSION = "0.1.0"
@@ -35,11 +37,18 @@ class Windowed(Attributor[WindowedConfig]):
         from tpb_core.energy.ledger import balance_of, ledger_of
         from tpb_core.energy.request_energy import request_energy
         from tpb_core.energy.run_energy import RunEnergy
+        from tpb_core.energy.step_split import StepSplits
 
         energy = RunEnergy(runs[0])
         _refuse_unless_pure(energy)
         limit = self.config.largest_u_share
-        balance = balance_of(energy, lambda run, domain, window: domain_energy(run, domain, window, largest_u_share=limit))
+        splits = None if energy.activity.inferred else StepSplits(energy, [])
+
+        def one(run: RunEnergy, domain: Domain, window: Window) -> DomainEnergy:
+            varies = splits.covariates(domain.name) if splits is not None else None
+            return domain_energy(run, domain, window, largest_u_share=limit, covariates=varies)
+
+        balance = balance_of(energy, one)
         parameters = {"largest_u_share": limit, "steps": "request stamps" if energy.activity.inferred else "step log"}
         ledger = ledger_of(energy, balance, "windowed", VERSION, parameters)
         ledger.request_energy = request_energy(energy, balance, "windowed")
