@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tpb_core.energy.long_run import left_by_fit
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.refresh_grid import CHUNK
 from tpb_core.energy.window_edges import increments_divided, readings_divided
@@ -57,7 +58,11 @@ def error_covariances(
     sampled = block_covariance(weights * residual[:, None], block) * (1 - share)
     covered = block_covariance((weights - ideal) * residual[:, None], block) * share
     covariances = {"sampling": sampled + covered}
-    noise = float(block_covariance((ideal[:, :1] * residual[:, None]), block)[0, 0]) / max(float(ideal[:, 0].sum()), 1e-9)
+    seconds = max(float(ideal[:, 0].sum()), 1e-9)
+    noise = float(block_covariance((ideal[:, :1] * residual[:, None]), block)[0, 0]) / seconds
+    noise /= left_by_fit(seconds / max(observations.averaging_s, observations.refresh_s, 1e-9), unknowns)
+    # Readings that average for A seconds go together over A; triangular weights over a block of L then miss a third of A / L.
+    noise /= max(1.0 - observations.averaging_s / (3 * max(block * usual, observations.averaging_s, 1e-9)), 2 / 3)
     if observations.increments:
         around = np.maximum((np.concatenate([power[:1], power]) + np.concatenate([power, power[-1:]])) / 2, 0.0)
         stamps = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) / np.sqrt(12)
@@ -140,7 +145,8 @@ def stamp_noise(residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Fl
     """Standard uncertainty in seconds of each edge of increments, from how neighbouring increments make up for each other.
 
     An edge moved by e takes P·e from one increment and gives it to the next: the lag-one autocovariance of the energies left over is
-    -(P·u)². At most what is known of the stamps beforehand (`stamp_u_s`), which also stands where there are few increments. Second, how much of it the residual shows for certain.
+    -(P·u)². At most what is known of the stamps beforehand (`stamp_u_s`), which also stands where there are few increments.
+    Second, what of it the residual itself shows.
     """
     if len(residual) < LEAST_FOR_STAMPS:
         return stamp_u_s, 0.0
