@@ -170,6 +170,15 @@ def test_a_kept_engine_serves_the_next_run_and_its_steps_go_into_the_next_bundle
     assert len(rows(second.bundle, "steps")) == 12, "three batches"
 
 
+@pytest.mark.usefixtures("acme")
+def test_an_engine_is_told_the_longest_request_of_its_load_where_that_is_known(tmp_path: Path) -> None:
+    words = [word for word in ACME if not word.startswith("prompts=")] + ["meter=acme", "load.requests=1", "load.batch_size=1"]
+    known = run(tmp_path, *words, "prompts=synthetic", "prompts.input_tokens=300")
+    assert read_manifest(known.bundle)["engine"]["x_context_tokens"] == 304
+    unknown = run(tmp_path, *words, "prompts=acme")
+    assert read_manifest(unknown.bundle)["engine"]["x_context_tokens"] is None
+
+
 def test_a_measured_program_is_one_window_with_slices(tmp_path: Path) -> None:
     point = compose(["meter=estimate", f"out.dir={tmp_path}"])
     program = Program([sys.executable, "-c", "import time\nend = time.monotonic() + 1.2\nwhile time.monotonic() < end: pass"])

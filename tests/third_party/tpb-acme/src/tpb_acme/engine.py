@@ -62,6 +62,7 @@ class AcmeEngine(Engine[AcmeConfig]):
             requested={"token_ms": self.config.token_ms},
             effective={"token_ms": self.config.token_ms},
             step_log={"available": True, "members": True, "reason": None},
+            extensions={"x_context_tokens": self.context.max_context_tokens},
         )
 
     def tokenizer(self) -> AcmeTokenizer:
