@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.counters import Unwrapped, change_edges, unwrap
-from tpb_core.energy.refresh_grid import UNEVEN, even, in_step
+from tpb_core.energy.refresh_grid import UNEVEN, even, in_step, in_turns
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -136,8 +136,13 @@ def from_counter(
     middle_s = t_s[edges] - since_s / 2
     if lateness_s < SLOW_POLL * refresh_s and not counted.hole.any():
         middle_s, since_s = even(middle_s, since_s, refresh_s)
+    elif update_s is None:
+        pass  # whether there was one refresh a read or several is not known
     elif len(edges) == len(t_s) and (line_s := in_step(t_s, refresh_s)) is not None:
         middle_s, since_s = line_s - lateness_s / 2, np.full_like(since_s, UNEVEN * refresh_s)
+    elif not counted.hole.any() and (turns_s := in_turns(t_s, counted.energy_j, refresh_s)) is not None:
+        lateness_s = UNEVEN * refresh_s
+        middle_s, since_s = turns_s[edges], np.full_like(since_s, lateness_s)
     edge_s = np.maximum.accumulate(middle_s - delay_s)
     length_s = np.maximum(np.diff(edge_s), SHORTEST_S)
     energy_j = np.diff(counted.energy_j[edges])

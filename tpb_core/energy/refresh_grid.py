@@ -6,6 +6,8 @@ each does alone. Where what was seen does not fit such a grid, nothing is change
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +20,11 @@ LEFT_OVER = 0.15
 TIE = 0.49
 UNEVEN = 0.04
 """Full width of how unevenly sensors refresh, as a share of the period (A100: 100 to 102 ms in nine of ten)."""
+LEAST_FLIPS = 3
+LONGEST_TURN = 0.25
+"""Longest stretch between reads that saw nothing new, as a share of all reads: longer ones are no matter of chance."""
+DOUBLE = 1.5
+"""Least increment that counts as two refreshes, in those beside it."""
 """Share of the bracket that stays uncertain from one refresh to the next."""
 
 
@@ -63,16 +70,43 @@ def even(middle_s: Floats, bracket_s: Floats, refresh_s: float) -> tuple[Floats,
 
 
 def in_step(read_s: Floats, refresh_s: float) -> Floats | None:
-    """Where all reads in a row saw one new refresh each: the even line through the reads. None where reads come unevenly or more rarely.
+    """Where reads come evenly and one a refresh from first to last: the even line through them, else None.
 
-    Neither overtook the other, so how late the reads were hardly changed: it is one unknown shift, and each refresh lies on the line as
-    surely as the sensor refreshes evenly (`UNEVEN`).
+    If each saw something new, neither overtook the other, so how late the reads were hardly changed: it is one unknown shift, and each
+    refresh lies on the line as surely as the sensor refreshes evenly (`UNEVEN`).
     """
     count = len(read_s) // CHUNK
     if count == 0 or refresh_s <= 0 or np.abs(np.diff(read_s) / refresh_s - 1).max() > TIE:
+        return None
+    if abs((read_s[-1] - read_s[0]) / refresh_s - (len(read_s) - 1)) > 1:
         return None
     stamps = np.empty_like(read_s)
     for rows in np.array_split(np.arange(len(read_s)), count):
         _, line = _lines(rows[None, :].astype(np.float64), read_s[None, rows])
         stamps[rows] = line[0]
     return np.asarray(np.maximum.accumulate(stamps))
+
+
+def in_turns(read_s: Floats, energy_j: Floats, refresh_s: float) -> Floats | None:
+    """Where reads come in step with refreshes and at the same moments, so that some see theirs and some just miss it: when what each read
+    shows was refreshed, on the even line through the reads. None where that is not so.
+
+    A read that saw nothing new missed its refresh; from then on each shows the one before, until one sees two refreshes at once: the one
+    whose increment stands out most among its neighbours before the next that saw nothing. At either end there need not be one.
+    """
+    line = in_step(read_s, refresh_s)
+    step = np.diff(energy_j)
+    still = np.flatnonzero(step <= 0) + 1
+    bounds = np.concatenate([[0], still, [len(read_s)]])
+    if line is None or len(still) < LEAST_FLIPS or np.diff(bounds).max() > LONGEST_TURN * len(read_s) or np.diff(still).min() < 2:
+        return None
+    around = np.maximum(np.concatenate([[0.0], step[:-1]]), np.concatenate([step[1:], [0.0]]))
+    stands_out = step / np.maximum(around, 1e-3 * step.max())
+    late = np.zeros(len(read_s), np.int64)
+    for k, (first, last) in enumerate(pairwise(bounds)):
+        inner = stands_out[first : last - 1]
+        double = first + 1 + int(np.argmax(inner)) if len(inner) else last
+        if k in (0, len(bounds) - 2) and len(inner) and inner.max() < DOUBLE:
+            double = first if k == 0 else last
+        late[first:double] = 1
+    return np.asarray(line - late * (line[-1] - line[0]) / (len(line) - 1))
