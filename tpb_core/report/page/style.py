@@ -26,7 +26,7 @@ PAGE = (
     PICTURE
     + """
 * { box-sizing: border-box; } html { background: var(--ground); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-body { max-width: 1080px; margin: 0 auto; padding: 24px 20px 80px; overflow-wrap: anywhere; }
+body { max-width: 1180px; margin: 0 auto; padding: 24px 20px 80px; overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 4px; }
 h2 { font-size: 1.15rem; margin: 44px 0 8px; border-bottom: 1px solid var(--line);
   padding-bottom: 4px; } h3 { font-size: 1rem; margin: 24px 0 4px; }
@@ -41,6 +41,7 @@ nav { margin: 14px 0 0; font-size: 0.9rem; } nav a { margin-right: 14px; display
 th, td { text-align: left; padding: 3px 14px 3px 0; border-bottom: 1px solid var(--line); vertical-align: top; overflow-wrap: anywhere;
   max-width: 34rem; } th { color: var(--soft); font-weight: 600; white-space: nowrap; } .number { text-align: right;
   font-variant-numeric: tabular-nums; white-space: nowrap; } .nowrap { white-space: nowrap; }
+.long { display: inline-block; min-width: 15rem; }
 figure { margin: 10px 0 18px; } figcaption { color: var(--soft); font-size: 0.86rem; margin-top: 2px; }
 .key { display: inline-block; width: 11px; height: 11px; border-radius: 2px; margin: 0 5px 0 0; vertical-align: -1px; }
 .legend span.item { margin-right: 16px; white-space: nowrap; } .legend { font-size: 0.86rem; }

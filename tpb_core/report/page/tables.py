@@ -8,13 +8,16 @@ from tpb_core.report.page.markup import Content, Element, tag
 from tpb_core.report.rounding import MISSING
 
 Cell = Element | str | None
+_LONGEST_NAME = 24
+"""Characters of a cell that is not broken: names of checks, domains and methods, not what a prompt or a device may have written."""
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[Cell]], *, numbers: Sequence[int] = ()) -> Element:
     """A table that scrolls sideways where it is wider than the page. Columns in `numbers` are aligned to the right; None is a dash."""
 
     def cell(kind: str, place: int, content: Cell) -> Element:
-        return tag(kind, MISSING if content is None else content, class_="number" if place in numbers else None)
+        name = isinstance(content, str) and len(content) <= _LONGEST_NAME
+        return tag(kind, MISSING if content is None else content, class_="number" if place in numbers else "nowrap" if name else None)
 
     head = tag("thead", tag("tr", (cell("th", n, name) for n, name in enumerate(header))))
     body = tag("tbody", (tag("tr", (cell("td", n, content) for n, content in enumerate(row))) for row in rows))

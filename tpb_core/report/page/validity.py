@@ -51,10 +51,10 @@ def _cells(row: Row) -> list[Element | str | None]:
     unit = "" if row["unit"] in (None, "1") else row["unit"]
     return [
         row["check"],
-        tag("span", word, class_=kind),
+        tag("span", word, class_=f"{kind} nowrap"),
         "gate" if row["gate"] else "",
         *numbers,
         unit,
         *(row[key] or "" for key in ("window", "domain", "method", "reason")),
-        tag("span", CHECKS[row["check"]].asks if row["check"] in CHECKS else "", class_="soft small"),
+        tag("span", CHECKS[row["check"]].asks if row["check"] in CHECKS else "", class_="soft small long"),
     ]
