@@ -75,9 +75,7 @@ def test_intervals_hold_the_truth(channel: Channel, poll_s: float, noise_w: floa
         bias = float(np.mean(joules / truth - 1))
         width = float(np.mean((high - low) / 2 / truth))
         print(f"{channel.kind} {phase}: held {held:.3f}, bias {bias:+.4f}, rms {np.std(joules / truth):.4f}, half width {width:.4f}")
-        # What changes within a second scatters requests, and a mean over a second does not show it: known to be a little too narrow.
-        least = 0.87 if phase == "request" and channel.averaging_ms == 1000.0 else 0.90
-        assert held >= least, phase
+        assert held >= 0.90, phase
         assert abs(bias) < width / 2, phase
         assert width < widest[phase], phase
 
