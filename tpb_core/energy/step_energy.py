@@ -105,16 +105,15 @@ class StepEnergy:
         piece = next((p for (name, w), p in self._pieces.items() if w == window.window and name == domain), None)
         if model is None or piece is None or isinstance(piece, Reason):
             return None
-        return self._modelled(domain, window)[0] + piece.figures.get(state, Figure(0.0)).joules
+        return self._modelled_j(domain, window) + piece.figures.get(state, Figure(0.0)).joules
 
-    def _modelled(self, domain: str, window: Window) -> tuple[float, float]:
-        """What the cost model says of a domain's steps in a window, joules, and the seconds that they ran there."""
+    def _modelled_j(self, domain: str, window: Window) -> float:
+        """What the cost model says of a domain's steps in a window, joules."""
         work = self.splits.shared_work(domain)
         inside = sum((self.splits.state_seconds(domain, state, window) for state in BUSY), np.zeros(len(work)))
         used = np.flatnonzero(inside > 0)
         mine = work.rows(used)
-        joules = self._models[domain].chosen.joules(mine) @ (inside[used] / np.maximum(mine.seconds, 1e-12))
-        return float(joules), float(inside.sum())
+        return float(self._models[domain].chosen.joules(mine) @ (inside[used] / np.maximum(mine.seconds, 1e-12)))
 
     def shares(self, rule: str, energy: RunEnergy, roster: Roster, phase: str, domain: str, window: Window, known: DomainEnergy) -> Shares:
         """How a phase is split among requests: steps by the model's energy, members by what their own tokens and contexts cost."""

@@ -40,8 +40,6 @@ class Split:
     sampling_u: float
     misfit_u: float
     seconds: float
-    step_part: Floats
-    """Prefill's part of each step's own energy, 0 to 1, in the order of the activity."""
 
 
 class StepSplits:
@@ -178,17 +176,13 @@ class StepSplits:
                 answers[rule] += [_ratio(form.terms, form.coefficients, sums[rule, duration.name], whole_sum) for form in forms]
         best, duration = model.chosen, times[0][0]
         alone = duration.alone(mine)
-        whole_j = best.joules(mine)
-        alone_j = best.joules(mine.prefill_alone(alone[0])), best.joules(mine.decode_alone(alone[1]))
         made: dict[str, Split] = {}
         for rule in rules:
             redrawn = np.array([_ratio(best.terms, theta, sums[rule, duration.name], whole_sum) for theta in model.redrawn])
-            own = np.zeros(len(work))
-            own[chosen] = np.clip(prefill_part(rule, mine, whole_j, *alone_j) / np.maximum(whole_j, 1e-12), 0.0, 1.0)
             shares = np.array(answers[rule])
             misfit = float(np.sqrt(np.average((shares - shares[0]) ** 2, weights=weights)))
             seconds = float(part @ prefill_part(rule, mine, mine.seconds, *alone))
-            made[rule] = Split(float(shares[0]), float(np.std(redrawn)) if len(redrawn) else 0.0, misfit, seconds, own)
+            made[rule] = Split(float(shares[0]), float(np.std(redrawn)) if len(redrawn) else 0.0, misfit, seconds)
         return made
 
 
