@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tpb_core.energy.counters import change_edges, unwrap
+from tpb_core.energy.refresh_grid import in_step, in_turns
 
 
 def test_a_fall_within_plausible_power_is_one_wrap() -> None:
@@ -64,3 +65,30 @@ def test_any_counter_below_its_maximum_power_is_restored(increments: list[float]
 def test_change_edges_are_the_reads_that_saw_a_change() -> None:
     energy = np.array([0.0, 0.0, 5.0, 5.0, 5.0, 9.0])
     assert change_edges(np.arange(6.0), energy, np.zeros(5, np.bool_)).tolist() == [0, 2, 5]
+
+
+def read_in_step(offset_s: float, period_s: float = 0.1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Reads each 100 ms, up to 1 ms late, of a counter at 300 W, later 500 W: their times, what they show, and since when it did."""
+    rng = np.random.default_rng(0)
+    refresh_s = offset_s + period_s * np.arange(-2, 420) + rng.normal(0, 0.0003, 422)
+    joules = 300.0 * refresh_s + 200.0 * np.maximum(refresh_s - 20.0, 0.0)
+    read_s = 0.1 * np.arange(400) + rng.uniform(0, 0.001, 400)
+    shown = np.searchsorted(refresh_s, read_s) - 1
+    return read_s, joules[shown], refresh_s[shown]
+
+
+def test_reads_that_see_or_just_miss_a_refresh_are_told_apart() -> None:
+    read_s, joules, since_s = read_in_step(0.0005)
+    stamps = in_turns(read_s, joules, 0.1)
+    assert stamps is not None
+    assert (np.diff(joules) == 0).sum() > 50
+    wrong = np.abs(stamps - since_s - np.median(stamps - since_s)) > 0.01
+    assert wrong.mean() < 0.02
+    assert np.std((stamps - since_s)[~wrong]) < 1e-3
+
+
+@pytest.mark.parametrize(("offset_s", "period_s"), [(0.04, 0.1), (0.0005, 0.101)], ids=["never_at_the_same_moment", "at_another_rate"])
+def test_reads_that_do_not_take_turns_are_left_alone(offset_s: float, period_s: float) -> None:
+    read_s, joules, _ = read_in_step(offset_s, period_s)
+    assert in_turns(read_s, joules, period_s) is None
+    assert (in_step(read_s, period_s) is None) == (period_s != 0.1)

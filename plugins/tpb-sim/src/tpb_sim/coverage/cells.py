@@ -33,6 +33,7 @@ CELLS = (
     Cell("pipeline", "steps", "steps/shapley", "decode"),
     Cell("disaggregated", "steps", "steps/shapley", "prefill"),
     Cell("speculative", "steps", "steps/shapley", "decode"),
+    Cell("draft_model", "steps", "steps/shapley", "prefill"),
     Cell("preemption", "steps", "steps/shapley", "prefill"),
     Cell("asynchronous", "steps", "steps/shapley", "prefill"),
     Cell("cancelled", "steps", "steps/shapley", "request"),

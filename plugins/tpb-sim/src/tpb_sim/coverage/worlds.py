@@ -39,14 +39,14 @@ class NamedWorld:
 
 EASY = {
     "total": Expectation(0.0, 0.02),
-    "prefill": Expectation(0.05, 0.40),
-    "decode": Expectation(0.05, 0.15),
+    "prefill": Expectation(0.05, 0.10),
+    "decode": Expectation(0.05, 0.05),
     "request": Expectation(0.05, 0.60),
 }
 COARSE = {
-    "total": Expectation(0.0, 0.10),
-    "prefill": Expectation(0.50, 0.80),
-    "decode": Expectation(0.50, 0.40),
+    "total": Expectation(0.0, 0.05),
+    "prefill": Expectation(0.50, 0.30),
+    "decode": Expectation(0.50, 0.10),
     "request": Expectation(0.50, 1.00),
 }
 """For sensors that see a part of the time, or late."""
@@ -94,7 +94,7 @@ _WORLDS: dict[str, tuple[Callable[[], WorldSpec], dict[str, Expectation]]] = {
         ),
         COARSE,
     ),
-    "node_1hz": (lambda: _poisson(4.0, 240, metering=Metering(node=SENSORS["bmc"], draw_errors=True)), {"total": Expectation(0.0, 0.10)}),
+    "node_1hz": (lambda: _poisson(4.0, 240, metering=Metering(node=SENSORS["bmc"], draw_errors=True)), {"total": Expectation(0.0, 0.02)}),
     "counter_reset": (lambda: _static(metering=Metering(faults=Faults(resets_s=(21.3,)), draw_errors=True)), EASY),
     "counter_wrap": (
         lambda: _static(metering=Metering(sensors=(dataclasses.replace(SENSORS["h100"], wrap_j=3000.0),), draw_errors=True)),
