@@ -166,3 +166,42 @@ def test_an_undeclared_estimate_is_a_span_and_never_a_value() -> None:
     )
     assert figure.ci_low_j == pytest.approx(60 * 1.5 * 2.0)
     assert figure.ci_high_j == pytest.approx(60 * 1.5 * 20.0)
+
+
+def bursts(rng: np.random.Generator) -> tuple[PowerTrace, dict[str, Any]]:
+    """A minute of 0.5 s prefill at 600 W and 1.5 s decode at 300 W in turns, between idle at 100 W, and the log of its steps."""
+    begins = 100.0 + 2.0 * np.arange(30)
+    edge = np.concatenate([[0.0], np.column_stack([begins, begins + 0.5]).ravel(), [160.0, 200.0]])
+    watts = np.concatenate([[100.0], np.tile([600.0, 300.0], 30), [100.0]])
+    t0 = np.column_stack([begins, begins + 0.5]).ravel()
+    t1 = np.append(t0[1:], 160.0)
+    names = {
+        "t0_ns": (t0 * 1e9).astype(np.int64),
+        "t1_ns": (t1 * 1e9).astype(np.int64),
+        "prefill_tokens": np.tile([800, 0], 30),
+        "decode_tokens": np.tile([0, 4], 30),
+        "instance": np.full(60, "0"),
+    }
+    return PowerTrace(edge, watts), names
+
+
+def test_a_hole_takes_the_power_of_what_ran_in_it() -> None:
+    """A prefill of 0.5 s is lost, between decodes: by its sides it would be 300 W, and 150 J of 22,500 J would be missing."""
+    rng = np.random.default_rng(3)
+    trace, steps = bursts(rng)
+    series = missing(read_power(trace, reads(), Refresh(0.1), 0.1, rng, noise_w=1.0), 110.05, 110.55)
+    run = MemoryRun("run", {"engine": {"instances": []}}, [power()], WINDOWS, {"n0/gpu0/power": series}, {"steps": steps})
+    figure = row(Totals(TotalsConfig()).attribute([run])[0])
+    assert figure.joules == pytest.approx(30 * (0.5 * 600 + 1.5 * 300), abs=25.0)
+    assert figure.u_without_calibration_j is not None
+    assert figure.u_without_calibration_j < 25.0
+
+
+def test_noise_of_readings_is_what_scatters_while_nothing_runs() -> None:
+    """Readings that cover all time add up to the energy however power fluctuates: 5 W of noise in 600 readings of 0.1 s are 12 J."""
+    rng = np.random.default_rng(4)
+    edge = np.concatenate([[0.0], np.arange(100.0, 160.0, 0.1), [160.0, 200.0]])
+    fluctuating = PowerTrace(edge, np.concatenate([[300.0], 400.0 + rng.normal(0, 80, len(edge) - 3), [300.0]]))
+    budget = of(power(), read_power(fluctuating, reads(), Refresh(0.1), 0.1, rng, noise_w=5.0)).budget
+    noise = [b.du_j for b in budget if (b.term, b.window, b.phase, b.basis, b.domain) == ("noise", "measure", "total", "gross", "n0/gpu0")]
+    assert np.sqrt(sum(j**2 for j in noise)) == pytest.approx(5.0 * 0.1 * np.sqrt(600) * 400 / 300, rel=0.3)
