@@ -116,10 +116,13 @@ def shares_by_tokens(energy: RunEnergy, roster: Roster, weight: Floats, state: S
     return shares_by_members(energy, roster, weight[:, None], state, [BY_TOKENS])[0]
 
 
-def shares_by_members(energy: RunEnergy, roster: Roster, weights: Floats, state: State, costs: Sequence[Costs]) -> list[Shares]:
+def shares_by_members(
+    energy: RunEnergy, roster: Roster, weights: Floats, state: State, costs: Sequence[Costs], squared: int | None = None
+) -> list[Shares]:
     """Split steps among their members by what their own work costs; one answer for each column of `weights` and its `costs`.
 
-    Where none of these costs anything, tokens decide. Columns of equal costs are best next to one another.
+    Where none of these costs anything, tokens decide. Columns of equal costs are best next to one another. `own` is worked out for the
+    first `squared` columns (default all) and 0 in the others.
     """
     members = energy.activity.members
     size, totals = len(roster.request), weights.sum(axis=0)
@@ -140,7 +143,7 @@ def shares_by_members(energy: RunEnergy, roster: Roster, weights: Floats, state:
             joules = part * scaled[chunk, k][working.step]
             if size:
                 share[k] += np.bincount(working.row, joules, minlength=size)
-                own[k] += np.bincount(working.row, joules**2, minlength=size)
+                own[k] += np.bincount(working.row, joules**2, minlength=size) if squared is None or k < squared else 0.0
             rest[k] += float(scaled[chunk, k][~split].sum())
     steps = (scaled**2).sum(axis=0)
     return [Shares(share[k], float(rest[k]), own[k], float(steps[k])) if totals[k] > 0 else nothing for k in range(len(totals))]

@@ -118,7 +118,7 @@ class StepShares:
                 columns = [weights[nth][phase, name] for nth in weights for name in ("pure", *rules)]
                 of_views = [BY_TOKENS if by_token else each.form.member_costs(phase) for each in views.each]
                 costs = [cost for cost in of_views for _ in ("pure", *rules)]
-                parts = shares_by_members(self.energy, self.roster, np.column_stack(columns), OF_PHASE[phase], costs)
+                parts = shares_by_members(self.energy, self.roster, np.column_stack(columns), OF_PHASE[phase], costs, 1 + len(rules))
                 for nth, rule in enumerate(rules, 1):
                     apart = [(parts[v], parts[v + nth]) for v in range(0, len(parts), 1 + len(rules))]
                     made[rule, phase] = self._averaged(phase, rule, apart, views, weights[0], whole[rule])
