@@ -99,7 +99,9 @@ class EngineService:
         self._spool.close()
 
     def _accept(self, message: Message) -> list[Request]:
-        requests = [self._prepared.pop(row["request_id"], None) or _request(row) for row in message["requests"]]
+        requests = [
+            self._prepared.pop(row["request_id"]) if row["request_id"] in self._prepared else _request(row) for row in message["requests"]
+        ]
         for request in requests:
             self._outcomes[request.request] = Outcome(request.request)
         return requests
