@@ -46,10 +46,10 @@ def test_each_rule_finds_its_own_truth(cost: Cost) -> None:
         rule = ledger.method.removeprefix("steps/")
         for phase in ("prefill", "decode"):
             truth, row = world.truth[rule, phase], found[phase]
-            assert row.joules == pytest.approx(truth, rel=0.06), (rule, phase)
+            assert row.joules == pytest.approx(truth, rel=0.02), (rule, phase)
             assert row.ci_low_j is not None
             assert row.ci_high_j is not None
-            assert row.ci_low_j - 0.02 * truth <= truth <= row.ci_high_j + 0.02 * truth, (rule, phase)
+            assert row.ci_low_j - 0.005 * truth <= truth <= row.ci_high_j + 0.005 * truth, (rule, phase)
         assert found["total"].joules == pytest.approx(world.truth["any", "total"], rel=5e-3)
 
 
@@ -162,7 +162,7 @@ def test_intervals_of_phases_hold_the_truth_outside_the_fitted_family(cost: Cost
     print(f"{cost.__name__}: held {np.mean(held):.3f} of {len(held)}, half width {np.mean(widths):.4f}")
     assert len(held) >= 72
     assert np.mean(held) >= 0.90
-    assert np.mean(widths) < 0.15
+    assert np.mean(widths) < 0.02
 
 
 def test_a_duty_cycle_sensor_works_too() -> None:
