@@ -16,7 +16,7 @@ from tpb_core.run.engine_service import EngineService
 from tpb_core.run.interruption import Interruption
 from tpb_core.run.load import make_shape
 from tpb_core.run.messages import Message
-from tpb_core.run.prepared_requests import PreparedRequests
+from tpb_core.run.prepared_requests import NEVER_NS, PreparedRequests
 
 MS = 1_000_000
 
@@ -82,7 +82,7 @@ class Scene:
 
     def send_due(self, now_ns: int) -> None:
         for send in self.shape.due(now_ns):
-            self.client.submit([self.ahead.take(position) for position in send.requests], as_batch=False)
+            self.client.submit([self.ahead.take(position, now_ns) for position in send.requests], as_batch=False)
 
 
 @pytest.fixture
@@ -92,12 +92,19 @@ def long(tmp_path: Path) -> Scene:
 
 def test_a_long_prompt_goes_ahead_and_its_submission_is_a_few_bytes(long: Scene) -> None:
     long.send_due(0)
-    assert long.ahead.prepare(10 * MS, 100 * MS) == 30 * MS, "and another one 20 ms later"
+    assert long.ahead.prepare(10 * MS, 100 * MS) == 20 * MS, "the request that was sent may still be on its way"
+    assert long.ahead.prepare(20 * MS, 100 * MS) == 40 * MS, "and another one 20 ms later"
     assert [request.request for request in long.engine.prepared] == [1]
     long.send_due(100 * MS)
     assert long.sizes[-1] < 200 < 20_000 < long.sizes[-2]
     assert long.engine.submitted[1] is long.engine.prepared[0]
     assert long.engine.submitted[1].input_ids == list(range(5_000))
+
+
+def test_the_first_one_goes_ahead_before_the_load_begins(long: Scene) -> None:
+    assert long.ahead.prepare(0, NEVER_NS) == 20 * MS
+    long.send_due(20 * MS)
+    assert long.engine.submitted[0] is long.engine.prepared[0]
 
 
 def test_nothing_is_prepared_shortly_before_a_request_is_due(long: Scene) -> None:
@@ -111,7 +118,7 @@ def test_one_prompt_at_a_time_each_once(long: Scene) -> None:
     long.send_due(0)
     for now_ms in (1, 5, 15, 22, 43, 64, 75):
         long.ahead.prepare(now_ms * MS, 100 * MS)
-    assert [request.request for request in long.engine.prepared] == [1, 2, 3], "at 1, 22 and 43 ms; then there are no more"
+    assert [request.request for request in long.engine.prepared] == [1, 2, 3], "at 22, 43 and 64 ms; then there are no more"
     for due_ms in (100, 200, 300):
         long.send_due(due_ms * MS)
     assert long.made == [0, 1, 2, 3]
@@ -121,7 +128,7 @@ def test_one_prompt_at_a_time_each_once(long: Scene) -> None:
 def test_short_prompts_are_sent_when_they_are_due(tmp_path: Path) -> None:
     short = Scene(tmp_path, 100)
     short.send_due(0)
-    short.ahead.prepare(1 * MS, 100 * MS)
+    short.ahead.prepare(25 * MS, 100 * MS)
     short.send_due(100 * MS)
     assert not short.engine.prepared
     assert [request.request for request in short.engine.submitted] == [0, 1]
@@ -129,7 +136,7 @@ def test_short_prompts_are_sent_when_they_are_due(tmp_path: Path) -> None:
 
 def test_what_was_prepared_for_one_run_is_not_sent_in_the_next(long: Scene, tmp_path: Path) -> None:
     long.send_due(0)
-    long.ahead.prepare(1 * MS, 100 * MS)
+    long.ahead.prepare(25 * MS, 100 * MS)
     long.engine.reset_caches = lambda: True  # type: ignore[method-assign]
     long.client.next_bundle(tmp_path)
     same_id = Request(1, "run-1", Sampling(1), input_ids=[7])

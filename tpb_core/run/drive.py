@@ -13,7 +13,7 @@ from tpb_core.run.engine_client import EngineClient
 from tpb_core.run.load import LoadShape
 from tpb_core.run.messages import Message
 from tpb_core.run.outcome import Outcome
-from tpb_core.run.prepared_requests import PreparedRequests
+from tpb_core.run.prepared_requests import NEVER_NS, PreparedRequests
 from tpb_core.run.progress import Progress
 from tpb_core.run.recorder import Recorder
 from tpb_core.run.sampler_client import SamplerClient
@@ -46,15 +46,19 @@ class Driver:
         Raises `Interrupted`, `EngineLost`, `SamplerLost`, and `MeasurementFailed` for a static batch that exceeds the time-out and cannot
         be cut short.
         """
-        begin_ns = self.clock.now_ns()
-        shape.begin(begin_ns)
         self._timed_out: set[int] = set()
         self._positions: dict[int, int] = {}
-        looked_ns = begin_ns
         ahead = PreparedRequests(self.engine, shape, request_at)
+        prepared_ns = ahead.prepare(self.clock.now_ns(), NEVER_NS)  # the first one, which is due as soon as the load begins
+        while self.clock.now_ns() < prepared_ns < NEVER_NS:
+            for message in self.engine.wait(prepared_ns):
+                self.take(message)
+        begin_ns = self.clock.now_ns()
+        shape.begin(begin_ns)
+        looked_ns = begin_ns
         while not shape.done:
             for send in shape.due(self.clock.now_ns()):
-                requests = [ahead.take(position) for position in send.requests]
+                requests = [ahead.take(position, self.clock.now_ns()) for position in send.requests]
                 self._positions |= zip((request.request for request in requests), send.requests, strict=True)
                 submitted_ns = self.clock.now_ns()
                 try:
