@@ -26,7 +26,7 @@ def pages() -> tuple[dict[str, str], dict[str, str]]:
     """File name -> text, and the plugins and commands that could not be imported, with the error."""
     sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
     os.environ.update(COLUMNS="118", NO_COLOR="1")  # help texts wrap to the width of the terminal
-    from generator import benches, codes, commands, discovery, formats, interfaces, options, plugins, sensors
+    from generator import benches, codes, commands, coverage, discovery, formats, interfaces, options, plugins, sensors
 
     checkout = discovery.Checkout(ROOT)
     made = {
@@ -40,6 +40,7 @@ def pages() -> tuple[dict[str, str], dict[str, str]]:
         "validity.md": codes.validity_page(),
         "gpu-sensors.md": sensors.page(),
         "benches.md": benches.page(ROOT / "bench"),
+        "coverage.md": coverage.page(REFERENCE / "coverage.csv"),
     }
     return {name: NOTE + text.rstrip() + "\n" for name, text in made.items()}, checkout.broken
 

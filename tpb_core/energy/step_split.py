@@ -27,7 +27,7 @@ LEAST_ROWS_A_TERM = 8
 MOST_ROWS = 80_000
 DURATION_TOLERANCE = 0.1
 LEAST_CREDIBLE = 0.01
-VARYING = ("busy", "prefill", "decode", "kv")
+VARYING = ("busy", "prefill", "decode", "kv", "prefill_kv")
 """Rates that make power vary within a state: a step costs a sum of these amounts and of its time, so its power is a sum of rates."""
 BUSY = (State.PREFILL, State.DECODE, State.MIXED, State.OTHER)
 

@@ -179,6 +179,14 @@ def test_a_breach_of_a_stated_cell_ends_with_1(capsys: pytest.CaptureFixture[str
     assert "the interval within the rig holds the truth in" in capsys.readouterr().out
 
 
+def test_a_known_breach_is_shown_and_no_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tpb_attributors")
+    assert main(["--cells", "--world", "gaps", "--seeds", "2", "--coverage", "1.1", "1.2"]) == 0
+    out = capsys.readouterr().out
+    assert "the interval within the rig holds the truth in" in out
+    assert "Known of gaps, total: too wide" in out
+
+
 def test_intervals_of_requests_are_neither_vague_nor_silent() -> None:
     """Steps of the same work differ by 2 %: a request is known to about 0.4 %, and its interval says so, not ten times as much."""
     row = next(row for row in study("poisson_middle", ["steps"], range(6)) if (row.method, row.figure) == ("steps/shapley", "request"))
