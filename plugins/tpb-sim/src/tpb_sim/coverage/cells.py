@@ -28,7 +28,7 @@ CELLS = (
     Cell("poisson_low", "steps", "steps/shapley", "prefill"),
     Cell("poisson_middle", "steps", "steps/shapley", "decode"),
     Cell("poisson_saturating", "steps", "steps/shapley", "prefill"),
-    Cell("long_context", "steps", "steps/shapley", "prefill"),
+    Cell("long_context", "steps", "steps/shapley", "prefill", NARROW),
     Cell("duty_cycle", "windowed", "windowed", "decode", UNSEEN),
     Cell("poisson_duty_cycle", "totals", "totals", "total", UNSEEN),
     Cell("average_1s", "totals", "totals", "total"),
