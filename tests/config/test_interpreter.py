@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tpb_core.api import WORKER_PROTOCOL
 from tpb_core.api.errors import BadInput
 from tpb_core.config import interpreter
 from tpb_core.config.compose import compose
@@ -77,7 +78,7 @@ def test_an_environment_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest
 
 def test_an_engine_may_live_in_another_interpreter_alone(tmp_path: Path, acme: None) -> None:
     told = {
-        "protocol": 1,
+        "protocol": WORKER_PROTOCOL,
         "options": [{"name": "name", "type": "str", "default": "far"}, {"name": "python", "type": "str | None", "default": None}],
     }
     python = tmp_path / "python"

@@ -29,6 +29,9 @@ WANDER = 0.015
 LEAST_STAMP_SHARE = 0.15
 LEAST_EVEN_SHARE = 0.8
 """Least share of the stamps' stated uncertainty that is kept: nearly all of it where they were laid on an even grid already."""
+SINGLE = 1.5
+"""How much more than the usual stamp of a window one next to its edge counts (found by simulation): nothing averages its error out. Up to
+the time between two reads, where that is what is known; a stamp on a grid of refreshes is no such fact."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +68,11 @@ def error_covariances(
     noise /= max(1.0 - observations.averaging_s / (3 * max(block * usual, observations.averaging_s, 1e-9)), 2 / 3)
     if observations.increments:
         around = np.maximum((np.concatenate([power[:1], power]) + np.concatenate([power, power[-1:]])) / 2, 0.0)
-        stamps = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) / np.sqrt(12)
+        known = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) / np.sqrt(12)
         length = observations.hi_s[rows] - observations.lo_s[rows]
         least = LEAST_EVEN_SHARE if observations.told else LEAST_STAMP_SHARE
         wander = WANDER * observations.lateness_s if observations.told else 0.0
-        stamps, shown_s = stamp_noise(residual, length, around, stamps, least)
+        stamps, shown_s = stamp_noise(residual, length, around, known, least)
         covariances["edges"] = stamp_covariance(weights, length, around, stamps, wander)
         shown = share * stamp_covariance(weights - ideal, length, around, np.full_like(stamps, shown_s))
         covariances["sampling"] = _without(covariances["sampling"], shown)
@@ -80,7 +83,8 @@ def error_covariances(
     edge_dof: float | None = None
     divided = np.zeros_like(sampled)
     if observations.increments:
-        divided[0, 0], edge_dof = increments_divided(observations, rows, residual, power, stamps, edges_s)
+        single = SINGLE * stamps if observations.told else np.minimum(SINGLE * stamps, known)
+        divided[0, 0], edge_dof = increments_divided(observations, rows, residual, power, single, edges_s)
     else:
         divided[0, 0] = readings_divided(observations, rows, residual, edges_s)
     covariances["window_edges"] = divided

@@ -17,8 +17,6 @@ LEAST_DIFFERENCES = 3
 A_DIFFERENCE = 2 / 3
 """Degrees of freedom for each difference of neighbours, which overlap."""
 NEIGHBOURS = 2
-SINGLE = 1.5
-"""How much more than the usual stamp of a window one next to its edge counts (found by simulation): nothing averages its error out."""
 
 
 def increments_divided(
@@ -46,7 +44,7 @@ def increments_divided(
         length = float(cell_hi[k] - cell_lo[k])
         share = float(np.clip((t_s - cell_lo[k]) / max(length, 1e-12), 0.0, 1.0))
         factors += [length**2 * share * (1 - share) * part for part in (1 - share, share)]
-        stamps += (SINGLE * float(power[k]) * float(stamp_u_s[k + 1])) ** 2
+        stamps += (float(power[k]) * float(stamp_u_s[k + 1])) ** 2
     parts = [factor * v for factor, (v, _) in zip(factors, sides, strict=True)]
     middle = (parts[1] + parts[2], min(sides[1][1], sides[2][1]))
     known = [(np.sqrt(v), dof) for v, dof in ((parts[0], sides[0][1]), middle, (parts[3], sides[3][1]))]
