@@ -74,7 +74,9 @@ def _install_transformers(session: nox.Session) -> None:
 def cells(session: nox.Session) -> None:
     """How often stated intervals hold the truth: one figure of each simulated world, named beforehand, over 200 seeds."""
     _install_simulation(session)
-    session.run("python", "-m", "tpb_sim.coverage", "--cells", "--processes", "2", *session.posargs)
+    # 90 to 98 %, give or take the one seed that another build of numpy may move.
+    command = "python -m tpb_sim.coverage --cells --seeds 200 --coverage 0.895 0.985 --processes 2"
+    session.run(*command.split(), *session.posargs)
 
 
 @nox.session
