@@ -33,7 +33,7 @@ class EngineSteps(EngineFixtures):
         session.stream(session.requests(self.requests, self.input_tokens, self.sampling(max_output_tokens=4 * self.output_tokens)), sink)
         for recorded in sink.requests.values():
             engine_accounts.check_request(recorded, token_stamps=session.capabilities.token_stamps)
-        assert engine_accounts.largest_overlap(sink.requests.values()) == self.requests
+        assert engine_accounts.largest_overlap(sink.requests.values(), served=session.capabilities.served) == self.requests
         self.check_steps(session, sink)
         if session.capabilities.step_members:
             assert any(len(step.members or ()) >= 2 for step in sink.steps), "no step had two requests: they ran one after the other"
@@ -50,7 +50,7 @@ class EngineSteps(EngineFixtures):
         session.advance_until(sink, lambda: False)
         for recorded in sink.requests.values():
             engine_accounts.check_request(recorded, token_stamps=session.capabilities.token_stamps)
-        assert engine_accounts.largest_overlap(sink.requests.values()) == 2
+        assert engine_accounts.largest_overlap(sink.requests.values(), served=session.capabilities.served) == 2
         self.check_steps(session, sink)
 
     def test_a_cancelled_request_leaves_its_static_batch(self, session: EngineSession, sink: RecordingSink) -> None:
