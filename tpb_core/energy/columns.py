@@ -13,6 +13,7 @@ from tpb_core.energy.timeline import State, Timeline
 Floats = npt.NDArray[np.float64]
 
 LEAST_PIECES = 16
+LEAST_PIECES_OF_A_RATE = 2
 LEAST_PIECES_A_RUN = 4
 BUSY = (State.PREFILL, State.DECODE, State.MIXED, State.OTHER)
 
@@ -72,16 +73,18 @@ def pieces(timeline: Timeline, span_s: tuple[float, float], boundaries_s: tuple[
 
 
 def _centred(value: Floats, length: Floats, mask: npt.NDArray[np.bool_], wider: npt.NDArray[np.bool_]) -> Floats | None:
-    """A covariate within one state: mean 0 over the time of `mask`, range 1, continued over `wider`; None where it does not vary."""
-    if mask.sum() < LEAST_PIECES:
+    """A covariate within one state: mean 0 over the time of `mask`, nearly all of it within a range of 1, continued over `wider`.
+
+    None where it does not vary. No value is cut off: a rate times its time is an amount of work, however short the step.
+    """
+    if mask.sum() < LEAST_PIECES_OF_A_RATE:
         return None
     inside = value[mask]
     spread = float(np.quantile(inside, 0.99) - np.quantile(inside, 0.01))
     if spread <= 1e-9 * float(np.abs(inside).max()):
         return None
-    limited = np.clip(value, float(np.quantile(inside, 0.01)), float(np.quantile(inside, 0.99)))
-    mean = float(limited[mask] @ length[mask] / length[mask].sum())
-    return np.where(wider, (limited - mean) / spread, 0.0)
+    mean = float(inside @ length[mask] / length[mask].sum())
+    return np.where(wider, (value - mean) / spread, 0.0)
 
 
 def _position(here: npt.NDArray[np.integer], middle: Floats, points: Floats, mask: npt.NDArray[np.bool_]) -> Floats | None:

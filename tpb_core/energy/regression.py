@@ -27,6 +27,7 @@ MOST_INCREMENTS = 80_000
 """A finer series of increments is joined to about so many: it costs resolution that a window of this length does not need."""
 PROBE_S = 1e-3
 RIDGE = 1e-9
+MOST_LEVERAGE = 0.99
 PRIOR_SPREADS = 2.0
 
 
@@ -170,6 +171,11 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
     ideal = np.column_stack([overlap, *(overlap * design[:, j] for j in inside)])
     edges = (window.t0_s + shift, window.t1_s + shift)
     errors = error_covariances(observations, rows, residual, weights[:, keep], ideal, window.power, size + extra, edges, window.noise_w)
+    if ("in", State.IDLE) in columns.names:
+        bent = np.ones(len(keep))
+        k = 1 + inside.index(columns.names.index(("in", State.IDLE)))
+        bent[k] = _bent((weights[:, keep[k]] - ideal[:, k]) * residual, (full * influence).sum(axis=1))
+        errors.covariances["sampling"] *= np.outer(bent, bent)
     gain = into @ inverse
     prior_cov = gain[:, :size] @ np.diag(1 / width[:size] ** 2) @ gain[:, :size].T
     errors.covariances["prior"] = prior_cov[np.ix_(keep, keep)]
@@ -192,6 +198,16 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
         columns,
         theta[:size],
     )
+
+
+def _bent(scores: Floats, leverage: Floats) -> float:
+    """By how much scatter looks smaller than it is, because the fit bends towards the few readings that tell of short gaps.
+
+    What is left of a reading with leverage h has the variance s^2 (1 - h) (MacKinnon and White's HC2).
+    """
+    seen = scores**2
+    whole = seen / (1.0 - np.clip(leverage, 0.0, MOST_LEVERAGE))
+    return float(np.sqrt(whole.sum() / seen.sum())) if seen.any() else 1.0
 
 
 def _solve(design: Floats, window: FitWindow, centre: Floats, width: Floats) -> tuple[Floats, Floats, Floats]:
