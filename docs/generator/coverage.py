@@ -19,6 +19,7 @@ gain and offset of every sensor from their priors. An attributor says what it sa
 - *within*: how often the 95 % interval without calibration (`ci_low_j`, `ci_high_j`) holds that; *total*: how often the total interval
   holds the true energy. 93 to 97 % is what we ask of ourselves; what lies outside is marked with an asterisk.
 - *width*: mean width of the interval within the rig over the truth. *NULL*: share of seeds (or requests) without a figure.
+- *idle*: energy while no step runs, in worlds where that happens. In some these are milliseconds, and widths are a large share of little.
 
 """
 OTHERS_HEAD = """\
@@ -29,6 +30,7 @@ Bias / root-mean-square error of figures without intervals. A dash: the practice
 """
 ASKED = (0.93, 0.97)
 FIGURES = ("total", "prefill", "decode", "request")
+OURS = (*FIGURES, "idle", "refused")
 NAMES = {
     "counter_at_edges": "counter at window edges",
     "window_around_each_request": "a window around each request",
@@ -43,13 +45,22 @@ Rows = list[dict[str, str]]
 def page(counts_file: Path, command: str = "`python -m tpb_sim.coverage --table --format csv`") -> str:
     """The page, from the CSV file that the command wrote."""
     with counts_file.open(newline="") as file:
-        rows: Rows = [row for row in csv.DictReader(file) if row["figure"] in (*FIGURES, "refused")]
+        rows: Rows = [row for row in csv.DictReader(file) if row["figure"] in OURS]
     counts = sorted({int(row["seeds"]) for row in rows})
     seeds = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
-    repeated = ("steps/incremental", "steps/token")  # totals do not hang on the split rule
-    ours = [row for row in rows if row["method"] not in NAMES and not (row["figure"] == "total" and row["method"] in repeated)]
+    ours = [row for row in rows if row["method"] not in NAMES and not _repeated(row) and not _nothing(row)]
     others = [row for row in rows if row["method"] in NAMES]
     return "\n".join([HEAD.format(seeds=seeds, command=command), *_ours(ours), OTHERS_HEAD, *_others(others)])
+
+
+def _repeated(row: dict[str, str]) -> bool:
+    """Total and idle energy do not hang on the split rule."""
+    return row["figure"] in ("total", "idle") and row["method"] in ("steps/incremental", "steps/token")
+
+
+def _nothing(row: dict[str, str]) -> bool:
+    """Idle energy of a world in which nothing is ever idle."""
+    return row["figure"] == "idle" and row["bias"] in ("", "nan")
 
 
 def _ours(rows: Rows) -> list[str]:

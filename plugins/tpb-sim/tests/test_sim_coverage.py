@@ -91,6 +91,15 @@ def test_tallies_of_parts_add_up() -> None:
     assert (row.within, row.total, row.width) == (1.0, 1.0, pytest.approx(3.0 / 10.5))
 
 
+def test_a_phase_that_took_no_time_is_no_test() -> None:
+    tally = Tally()
+    tally.add([Estimate("m", "idle", 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)])  # no gap, and none is claimed
+    tally.add([Estimate("m", "idle", 10.0, 9.0, 11.0, 8.0, 12.0, 20.0, 20.0)])  # missed
+    tally.add([Estimate("m", "idle", 3.0, 2.0, 4.0, 2.0, 4.0, 0.0, 0.0)])  # a gap that was not there
+    (row,) = tally.rows("w")
+    assert (row.seeds, row.figures, row.within, row.total) == (3, 2, 0.0, 0.0)
+
+
 def test_silence_and_vagueness_do_not_pass() -> None:
     world = NamedWorld("w", SMALL, {"total": Expectation(null_share=0.1, width=0.05)})
     good = tally_of(Oracle(AttributorConfig(name="oracle")), 100).rows("w")[1]._replace(within=0.95)

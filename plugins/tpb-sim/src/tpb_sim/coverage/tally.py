@@ -54,9 +54,11 @@ class Tally:
         self._sums: dict[tuple[str, str], _Sums] = defaultdict(_Sums)
 
     def add(self, estimates: Iterable[Estimate]) -> None:
-        """All estimates of one seed."""
+        """All estimates of one seed. A phase that took no time, and is said to, is no test of anything and is left out."""
         self.seeds += 1
         for e in estimates:
+            if e.as_metered_j == e.joules == 0.0:
+                continue
             sums = self._sums[e.method, e.figure]
             sums.figures += 1
             if math.isnan(e.joules):
