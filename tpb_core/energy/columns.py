@@ -24,7 +24,8 @@ class Columns(Filter):
     A busy state draws the same just outside the window: a step may lie across its edge. What ran only outside has columns of its own.
     `names` are `("in", state)`, `("before", busy)`, `("after", busy)` and `("drift", state)`. A drift is what makes the power of a state
     vary: the place within a run of decode steps (contexts grow), or `covariates` by name (one value a piece of the timeline). It is
-    centred over its state, so that it changes no energy. `durations_s` are seconds inside the window, 0 for all but `in`.
+    centred over its state, so that it changes no energy. `durations_s` are seconds inside the window, 0 for all but `in`. Of each piece
+    between two `points`: its `state`, and whether it is `inside` the window.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Columns(Filter):
         length, middle = np.diff(points), (points[1:] + points[:-1]) / 2
         here = np.where(row >= 0, timeline.state[np.maximum(row, 0)], State.IDLE) if len(timeline.state) else np.zeros(len(row), np.int8)
         inside = (middle >= t0_s) & (middle < t1_s)
+        self.inside, self.state = inside, here
         ran = [s for s in BUSY if (inside & (here == s)).any()]
         masks: list[tuple[tuple[str, int], npt.NDArray[np.bool_]]] = [(("in", int(s)), here == s) for s in ran]
         masks.insert(0, (("in", int(State.IDLE)), inside & (here == State.IDLE)))

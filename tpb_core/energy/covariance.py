@@ -10,6 +10,7 @@ import numpy.typing as npt
 from tpb_core.energy.long_run import left_by_fit
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.refresh_grid import CHUNK
+from tpb_core.energy.whole_steps import WholeSteps
 from tpb_core.energy.window_edges import increments_divided, readings_divided
 
 Floats = npt.NDArray[np.float64]
@@ -22,7 +23,7 @@ LEAST_BLOCK_REFRESHES = 5
 LEAST_BLOCK_AVERAGINGS = 3
 LEAST_FOR_STAMPS = 12
 LEAST_LEFT = 0.2
-MARGIN = 1.5
+MARGIN = 0.5
 """Standard deviations of a lag-one autocovariance that are added to it: few increments do not rule small jitter out."""
 WANDER = 0.015
 """How far the line through a chunk of refreshes is off, as a share of the bracket (found by simulation for brackets of 20 to 60 ms)."""
@@ -45,12 +46,13 @@ class Errors:
 
 def error_covariances(
     observations: Observations, rows: slice, residual: Floats, weights: Floats, ideal: Floats, power: Floats, unknowns: int,
-    edges_s: tuple[float, float], noise_w: float | None = None,
+    edges_s: tuple[float, float], whole: WholeSteps, noise_w: float | None = None,
 ) -> Errors:  # fmt: skip
     """What sampling, reading noise and uncertain stamps do to energies that are `weights` (n x q, seconds) times the readings.
 
     `ideal` (n x q) are the seconds of each cell that truly belong to each energy. Power that the model does not explain enters an energy
     with weights where the truth has ideal, so it errs by the difference, as far as readings cover the time; the rest is a sample.
+    `whole` says by how much that difference, taken of whole steps, is smaller or larger than taken of readings.
     `noise_w` of single readings where it was seen at rest: what scatters more than that under load is power that readings cover.
     """
     good = observations.good[rows]
@@ -60,10 +62,11 @@ def error_covariances(
     share = observations.coverage
     sampled = block_covariance(weights * residual[:, None], block) * (1 - share)
     covered = block_covariance((weights - ideal) * residual[:, None], block) * share
-    covariances = {"sampling": sampled + covered}
+    covariances: dict[str, Floats] = {}
     seconds = max(float(ideal[:, 0].sum()), 1e-9)
     noise = float(block_covariance((ideal[:, :1] * residual[:, None]), block)[0, 0]) / seconds
-    noise /= left_by_fit(seconds / max(observations.averaging_s, observations.refresh_s, 1e-9), unknowns)
+    left = left_by_fit(seconds / max(observations.averaging_s, observations.refresh_s, 1e-9), unknowns)
+    noise /= left
     # Readings that average for A seconds go together over A; triangular weights over a block of L then miss a third of A / L.
     noise /= max(1.0 - observations.averaging_s / (3 * max(block * usual, observations.averaging_s, 1e-9)), 2 / 3)
     if observations.increments:
@@ -72,14 +75,15 @@ def error_covariances(
         length = observations.hi_s[rows] - observations.lo_s[rows]
         least = LEAST_EVEN_SHARE if observations.told else LEAST_STAMP_SHARE
         wander = WANDER * observations.lateness_s if observations.told else 0.0
-        stamps, shown_s = stamp_noise(residual, length, around, known, least)
+        stamps, shown_s = stamp_noise(residual, length, around, known, least, whole.neighbours)
         covariances["edges"] = stamp_covariance(weights, length, around, stamps, wander)
         shown = share * stamp_covariance(weights - ideal, length, around, np.full_like(stamps, shown_s))
-        covariances["sampling"] = _without(covariances["sampling"], shown)
+        covered = _without(covered, shown)
     else:
         scatter = white_noise(residual, good)
         sigma = max(scatter if noise_w is None else min(scatter, noise_w), observations.quantum_w / float(np.sqrt(12)))
         covariances["noise"] = share * sigma**2 * (weights[good].T @ weights[good])
+    covariances["sampling"] = (sampled + covered * np.outer(whole.factors, whole.factors)) / left
     edge_dof: float | None = None
     divided = np.zeros_like(sampled)
     if observations.increments:
@@ -145,18 +149,20 @@ def noise_of(second: Floats) -> float:
     return float(np.median(np.abs(second)) / 0.6745 / np.sqrt(6)) if len(second) else 0.0
 
 
-def stamp_noise(residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Floats, least: float) -> tuple[Floats, float]:
+def stamp_noise(
+    residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Floats, least: float, neighbours: float = 0.0
+) -> tuple[Floats, float]:
     """Standard uncertainty in seconds of each edge of increments, from how neighbouring increments make up for each other.
 
-    An edge moved by e takes P·e from one increment and gives it to the next: the lag-one autocovariance of the energies left over is
-    -(P·u)². At most what is known of the stamps beforehand (`stamp_u_s`), which also stands where there are few increments.
-    Second, what of it the residual itself shows.
+    An edge moved by e takes P·e from one increment and gives it to the next: the variance of the energies left over is v + 2(P·u)², their
+    lag-one autocovariance r·v - (P·u)², where v is of steps that fluctuate and r (`neighbours`) of those across an edge. At most what
+    is known of the stamps beforehand (`stamp_u_s`), which also stands where there are few increments. Second, what the residual shows.
     """
     if len(residual) < LEAST_FOR_STAMPS:
         return stamp_u_s, 0.0
     left_over = residual * length_s
     variance = float(np.mean(left_over**2))
-    together = float(np.mean(left_over[1:] * left_over[:-1]))
+    together = (float(np.mean(left_over[1:] * left_over[:-1])) - neighbours * variance) / (1 + 2 * neighbours)
     mean_w = max(float(np.mean(np.abs(power))), 1e-12)
     found = float(np.sqrt(max(-together, 0.0) + MARGIN * variance / float(np.sqrt(len(residual))))) / mean_w
     shown = float(np.sqrt(max(-together, 0.0))) / mean_w

@@ -19,6 +19,7 @@ from tpb_core.energy.columns import Columns
 from tpb_core.energy.covariance import error_covariances
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.timeline import State, Timeline
+from tpb_core.energy.whole_steps import WholeSteps, whole_steps
 
 Floats = npt.NDArray[np.float64]
 
@@ -170,7 +171,12 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
     keep = [0, *(1 + j for j in inside)]
     ideal = np.column_stack([overlap, *(overlap * design[:, j] for j in inside)])
     edges = (window.t0_s + shift, window.t1_s + shift)
-    errors = error_covariances(observations, rows, residual, weights[:, keep], ideal, window.power, size + extra, edges, window.noise_w)
+    whole = WholeSteps(np.ones(len(keep)))
+    if observations.increments:
+        whole = whole_steps(columns, observations, rows, weights[:, keep], ideal, theta[:size], shift)
+    errors = error_covariances(
+        observations, rows, residual, weights[:, keep], ideal, window.power, size + extra, edges, whole, window.noise_w
+    )
     if ("in", State.IDLE) in columns.names:
         bent = np.ones(len(keep))
         k = 1 + inside.index(columns.names.index(("in", State.IDLE)))
