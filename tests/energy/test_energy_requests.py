@@ -1,4 +1,4 @@
-"""Requests: how members share a step, and how the scatter of steps is told from stamps that only move energy about."""
+"""Requests: how members share a step."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tpb_core.api import Window
-from tpb_core.energy.long_run import long_run_variance
 from tpb_core.energy.request_shares import Costs, roster_of, shares_by_members
 from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.timeline import State
@@ -45,21 +44,9 @@ def test_members_share_a_step_by_what_is_theirs(costs: Costs, of_first: float) -
     np.testing.assert_allclose(shares.share, [0.8 * of_first, 0.8 * (1 - of_first)])
     assert shares.rest == pytest.approx(0.2)  # of a step of which no member is a request of the run
     np.testing.assert_allclose(shares.own, shares.share**2)
-    assert shares.steps == pytest.approx(0.8**2 + 0.2**2)
 
 
 def test_a_context_that_costs_nothing_in_a_step_leaves_it_to_tokens() -> None:
     energy = three_steps()
     (shares,) = shares_by_members(energy, roster_of(energy), np.array([[5.0], [0.0], [0.0]]), State.PREFILL, [(0.0, 1.0, 0.0, 0.0)])
     np.testing.assert_allclose(shares.share, [1.0, 0.0])
-
-
-def test_moved_edges_are_no_scatter() -> None:
-    """Cells of 0.1 s; power that fluctuates by 3 J^2 a second, and edges that move 2 J from one cell to the next."""
-    said = []
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        moved = 2.0 * rng.standard_normal(2001)
-        said.append(long_run_variance(np.sqrt(0.3) * rng.standard_normal(2000) + np.diff(moved), 0.1, 10))
-    assert np.mean(said) == pytest.approx(3.0, rel=0.15)
-    assert np.mean(np.var(np.diff(moved))) / 0.1 > 10 * 3.0  # what a sum of squares would have said

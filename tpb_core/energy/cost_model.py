@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.blocks import Blocks
+from tpb_core.energy.step_scatter import StepScatter
 from tpb_core.energy.step_work import BASE, DRAFT, RICHER, TERMS, Work
 
 Floats = npt.NDArray[np.float64]
@@ -52,14 +53,14 @@ class CostModel:
     """The chosen form first, its alternatives after it, and of the chosen one `redrawn` (times, terms) coefficients, which stay positive,
     and their `covariance` as if any sign were possible, known with `dof`.
 
-    `noise_j2_per_s`: the long-run variance that power which the chosen form does not explain adds in one second.
+    `scatter`: that of steps about the chosen form.
     """
 
     forms: tuple[CostForm, ...]
     redrawn: Floats
     covariance: Floats
     dof: float = 1.0
-    noise_j2_per_s: float = 0.0
+    scatter: StepScatter | None = None
 
     @property
     def chosen(self) -> CostForm:

@@ -48,3 +48,15 @@ def interval(value: float, u: float, dof: float | None, confidence: float = CONF
     """`value` minus and plus k·u."""
     half = coverage_factor(round(dof, 3) if dof is not None and math.isfinite(dof) else None, confidence) * u
     return value - half, value + half
+
+
+def positive_part(estimate: float, error: float) -> tuple[float, float]:
+    """Mean and standard deviation of what cannot be negative and was estimated with a normal `error`: the normal distribution cut at 0."""
+    from scipy import special
+
+    if error <= 0:
+        return max(estimate, 0.0), 0.0
+    z = estimate / error
+    hazard = math.exp(-0.5 * z * z - 0.5 * math.log(2 * math.pi) - float(special.log_ndtr(z)))
+    variance = max(1.0 - hazard * (z + hazard), 0.0)
+    return max(estimate + error * hazard, 0.0), error * math.sqrt(variance)

@@ -43,6 +43,11 @@ class RequestEffects:
             if contribution.dof is not None:
                 self._dof[term] = min(contribution.dof, self._dof.get(term, np.inf))
 
+    def add_common(self, term: Key, phase: str, effect_j: Floats) -> None:
+        """What the phases of a request have in common, in J; nobody has none."""
+        by_phase = self._signed.setdefault(term, {})
+        by_phase[phase] = by_phase.get(phase, np.zeros(self.size)) + np.append(effect_j, 0.0)
+
     def add_alone(self, phase: str, variance_j2: Floats, dof: float | None) -> None:
         """Variances of the requests' own, in J^2; nobody has none."""
         self._alone.setdefault(phase, []).append((np.append(variance_j2, 0.0), dof))

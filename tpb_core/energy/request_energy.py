@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +12,10 @@ import numpy.typing as npt
 from tpb_core.api.ledger import BASES, REQUEST_ENERGY_COLUMNS
 from tpb_core.energy.balance import PHASE_NAMES, Balance
 from tpb_core.energy.domain_energy import DomainEnergy
+from tpb_core.energy.fit_scatter import left_by_fits, moved_powers, scatter_of_fits
 from tpb_core.energy.ledger import TOTAL, RunBalance
 from tpb_core.energy.request_effects import RequestEffects
-from tpb_core.energy.request_shares import Roster, Shares, roster_of, shares_by_residence, shares_by_tokens, step_seconds
+from tpb_core.energy.request_shares import BY_TOKENS, Roster, Shares, roster_of, shares_by_members, shares_by_residence, step_seconds
 from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.timeline import State
 
@@ -33,18 +35,28 @@ def by_step_energy(energy: RunEnergy, roster: Roster, phase: str, domain: str, w
         return shares_by_residence(energy, roster, energy.timeline(domain), window)
     state = State.PREFILL if phase == "prefill" else State.DECODE
     seconds = step_seconds(energy, domain, window, state)
-    return shares_by_tokens(energy, roster, _fitted_j(energy, known, window, seconds), state)
+    left = left_by_fits(energy, domain, window, known)
+    weights = _fitted_j(energy, known, window, seconds, [moved_powers(part, fit) for part, fit in zip(left, known.fits, strict=True)])
+    shares, *moved = shares_by_members(energy, roster, weights, state, [BY_TOKENS] * weights.shape[1], 1)
+    spread = np.sqrt(sum(((other.share - shares.share) ** 2 for other in moved), np.zeros(len(shares.share))))
+    dof = min((max(part.readings - part.unknowns, 1.0) for part in left), default=None)
+    return replace(shares, scatter=scatter_of_fits(energy, domain, window, known, left), spread=spread, spread_dof=dof)
 
 
-def _fitted_j(energy: RunEnergy, known: DomainEnergy, window: Window, seconds: Floats) -> Floats:
-    """Energy of each step as the fits of a domain see it, for `seconds` of it; the seconds where they say nothing."""
+def _fitted_j(energy: RunEnergy, known: DomainEnergy, window: Window, seconds: Floats, moved: list[Floats]) -> Floats:
+    """Energy of each step as the fits of a domain see it, for `seconds` of it; the seconds where they say nothing. In further columns:
+    as one of them sees it with `moved` powers (a row each).
+    """
     rows = np.flatnonzero(seconds > 0)
     t0_s, t1_s = (np.clip(edge[rows], *energy.bounds_s(window)) for edge in (energy.activity.t0_s, energy.activity.t1_s))
-    joules = sum((np.maximum(fit.joules_of(t0_s, t1_s), 0.0) for fit in known.fits), np.zeros(len(rows)))
-    if joules.sum() <= 0:
-        return seconds
-    weight = np.zeros(len(seconds))
-    weight[rows] = joules * seconds[rows] / np.maximum(t1_s - t0_s, 1e-12)
+    inside = [fit.columns.until(t1_s) - fit.columns.until(t0_s) for fit in known.fits]
+    said = [part @ fit.powers_w for part, fit in zip(inside, known.fits, strict=True)]
+    whole = sum(said, np.zeros(len(rows)))
+    if np.maximum(whole, 0.0).sum() <= 0:
+        return seconds[:, None]
+    others = [(whole - mine)[:, None] + part @ powers.T for mine, part, powers in zip(said, inside, moved, strict=True)]
+    weight = np.zeros((len(seconds), 1 + sum(len(powers) for powers in moved)))
+    weight[rows] = np.maximum(np.column_stack([whole, *others]), 0.0) * (seconds[rows] / np.maximum(t1_s - t0_s, 1e-12))[:, None]
     return weight
 
 
@@ -86,7 +98,6 @@ def _table(
     size = len(rows) + 1
     joules = {phase: np.zeros(size) if phase in line.phases else np.full(size, np.nan) for phase in PHASE_NAMES}
     effects = RequestEffects(size)
-    scatter = {domain: _scatter(balance, shares, domain, window) for domain in {domain for _, domain in shares}}
     for (phase, domain), part in shares.items():
         figure = balance.lines[window.window, domain, basis].phases.get(phase)
         if figure is None:
@@ -94,7 +105,9 @@ def _table(
         gross = balance.lines[window.window, domain, "gross"].phases[phase]
         joules[phase] += np.append(part.share[rows], part.rest) * figure.joules
         effects.add_figure(phase, figure, gross, part, rows)
-        effects.add_alone(phase, scatter[domain] * gross.joules**2 * part.own[rows], None)
+        if part.scatter is not None:
+            effects.add_alone(phase, part.scatter.relative2 * gross.joules**2 * part.own[rows], part.scatter.dof)
+            effects.add_common(("drift", domain), phase, part.scatter.drift2**0.5 * gross.joules * part.share[rows])
         if part.spread is not None:
             effects.add_alone(phase, (part.spread[rows] * figure.joules) ** 2, part.spread_dof)
     total = np.nansum(np.vstack([joules[phase] for phase in PHASE_NAMES]), axis=0)
@@ -112,14 +125,6 @@ def _table(
         "u_without_calibration_j": within, "u_total_j": u_total, "ci_low_j": total - half, "ci_high_j": total + half,
         "evidence": _same(line.evidence, size), "reason": _same(reason, size),
     }  # fmt: skip
-
-
-def _scatter(balance: RunBalance, shares: dict[tuple[str, str], Shares], domain: str, window: Window) -> float:
-    """Relative variance of the energy of a domain's steps that explains the scatter seen in the window: it is in proportion to them."""
-    line = balance.lines[window.window, domain, "gross"]
-    steps_j2 = sum(line.phases[p].joules ** 2 * part.steps for (p, d), part in shares.items() if d == domain and p in line.phases)
-    seen_j2 = balance.energies[window.window, domain].noise_j2_per_s * window.duration_s
-    return seen_j2 / steps_j2 if steps_j2 > 0 else 0.0
 
 
 def _same(value: str | None, size: int) -> npt.NDArray[np.object_]:

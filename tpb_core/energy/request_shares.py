@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tpb_core.energy.figures import Figure
 from tpb_core.energy.run_energy import RunEnergy
+from tpb_core.energy.step_scatter import StepScatter
 from tpb_core.energy.timeline import State, Timeline
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Within:
 class Shares:
     """`share` of each request row, and of nobody (`rest`); they add up to 1.
 
-    `own`: sum over steps of the square of a request's share in each of them; `steps`: the same sum over whole steps, whatever phase, in
-    units of this one. What scatters from step to step by a share of its energy scatters a request by the ratio of the two.
+    `own`: sum over steps of the square of a request's share in each of them. What scatters from step to step by a share of its energy
+    scatters a request by the root of that; `scatter` is how much it is.
     `spread`: standard uncertainty of each share with `spread_dof` degrees of freedom, from how far other cost models differ that explain
     the readings about as well.
     """
@@ -51,7 +52,7 @@ class Shares:
     share: Floats
     rest: float
     own: Floats
-    steps: float = 0.0
+    scatter: StepScatter | None = None
     spread: Floats | None = None
     spread_dof: float | None = None
     within: Within | None = None
@@ -145,8 +146,7 @@ def shares_by_members(
                 share[k] += np.bincount(working.row, joules, minlength=size)
                 own[k] += np.bincount(working.row, joules**2, minlength=size) if squared is None or k < squared else 0.0
             rest[k] += float(scaled[chunk, k][~split].sum())
-    steps = (scaled**2).sum(axis=0)
-    return [Shares(share[k], float(rest[k]), own[k], float(steps[k])) if totals[k] > 0 else nothing for k in range(len(totals))]
+    return [Shares(share[k], float(rest[k]), own[k]) if totals[k] > 0 else nothing for k in range(len(totals))]
 
 
 @dataclass(frozen=True)

@@ -81,10 +81,13 @@ class RunEnergy:
     def at_rest(self, channel: Channel) -> AtRest | None:
         """What a channel reads in the idle windows, the model loaded; None without any."""
         if channel.channel not in self._at_rest:
-            windows = [self.window(name) for name in IDLE_WINDOWS["net_loaded"]]
-            spans = [self.bounds_s(window) for window in windows if window is not None and window.t1_ns > window.t0_ns]
-            self._at_rest[channel.channel] = at_rest(self.meter(channel).observations, spans)
+            self._at_rest[channel.channel] = at_rest(self.meter(channel).observations, self.rest_spans_s())
         return self._at_rest[channel.channel]
+
+    def rest_spans_s(self) -> list[tuple[float, float]]:
+        """The idle windows with the model loaded, in seconds after the origin."""
+        windows = [self.window(name) for name in IDLE_WINDOWS["net_loaded"]]
+        return [self.bounds_s(window) for window in windows if window is not None and window.t1_ns > window.t0_ns]
 
     def once(self, *what: str) -> str:
         """The budget source of something that happened once in this run: `<run_id>/<n>`, the same for the same words."""

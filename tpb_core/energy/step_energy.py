@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import numpy.typing as npt
 
@@ -51,15 +49,13 @@ class StepEnergy:
         if isinstance(piece, Reason):
             return frame(self.energy, domain, seconds, piece)
         total = piece.figures["total"].scaled(domain.share)
-        known = frame(self.energy, domain, seconds, None, total, piece.noise_j2_per_s * domain.share**2)
+        known = frame(self.energy, domain, seconds, None, total)
         if piece.reason is not None:
             return _without_phases(known, piece.reason)
         model = self.splits.model(domain.name, channel, piece.fit)
         if isinstance(model, Reason):
             return _without_phases(known, model)
         self._models[domain.name] = model
-        # What the work of the steps explains is no noise of a request's energy.
-        known = replace(known, noise_j2_per_s=model.noise_j2_per_s * domain.share**2)
         if (rule, domain.name, window.window) not in self._split:
             made = self.splits.split(domain.name, window, model, self.rules)
             self._split.update({(name, domain.name, window.window): split for name, split in made.items()})
@@ -125,7 +121,8 @@ class StepEnergy:
             assert isinstance(piece, Piece)
             views = views_of(self._models[domain], self.splits.rated_durations(domain), len(members.request) if members is not None else 0)
             by_rule = {name: self._split[name, domain, window.window] for name in self.rules}
-            self._shares[key] = StepShares(self.splits, roster, domain, window, piece.figures, by_rule).shares(views)
+            scatter = self._models[domain].scatter
+            self._shares[key] = StepShares(self.splits, roster, domain, window, piece.figures, by_rule, scatter).shares(views)
         return self._shares[key][rule, phase]
 
     def _piece(self, domain: Domain, channel: Channel, window: Window) -> Piece | Reason:

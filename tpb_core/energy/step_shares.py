@@ -18,6 +18,7 @@ from tpb_core.energy.durations import Durations
 from tpb_core.energy.figures import Figure
 from tpb_core.energy.request_shares import BY_TOKENS, Roster, Shares, Within, shares_by_members
 from tpb_core.energy.split_rules import prefill_part
+from tpb_core.energy.step_scatter import StepScatter
 from tpb_core.energy.step_split import Split, StepSplits
 from tpb_core.energy.step_work import Work
 from tpb_core.energy.timeline import State
@@ -97,8 +98,9 @@ class StepShares:
 
     def __init__(
         self, splits: StepSplits, roster: Roster, domain: str, window: Window, figures: Mapping[State | str, Figure],
-        split: dict[str, Split],
+        split: dict[str, Split], scatter: StepScatter | None,
     ) -> None:  # fmt: skip
+        self.scatter = scatter
         self.energy, self.roster, self.figures, self.split = splits.energy, roster, figures, split
         self.owned = splits.energy.tree.domains[domain].share
         self.work = splits.shared_work(domain)
@@ -110,7 +112,6 @@ class StepShares:
     def shares(self, views: Views) -> dict[tuple[str, str], Shares]:
         """Of each (rule, phase)."""
         weights = {nth: self._weights(view) for nth, view in enumerate(views.each)}
-        whole = self._whole(weights[0])
         made: dict[tuple[str, str], Shares] = {}
         for phase in OF_PHASE:
             for by_token in {rule == "token" for rule in self.split}:
@@ -121,11 +122,11 @@ class StepShares:
                 parts = shares_by_members(self.energy, self.roster, np.column_stack(columns), OF_PHASE[phase], costs, 1 + len(rules))
                 for nth, rule in enumerate(rules, 1):
                     apart = [(parts[v], parts[v + nth]) for v in range(0, len(parts), 1 + len(rules))]
-                    made[rule, phase] = self._averaged(phase, rule, apart, views, weights[0], whole[rule])
+                    made[rule, phase] = self._averaged(phase, rule, apart, views, weights[0])
         return made
 
     def _averaged(
-        self, phase: str, rule: str, apart: list[tuple[Shares, Shares]], views: Views, weights: dict[tuple[str, str], Floats], whole: Floats
+        self, phase: str, rule: str, apart: list[tuple[Shares, Shares]], views: Views, weights: dict[tuple[str, str], Floats]
     ) -> Shares:  # fmt: skip
         """From shares of pure and of mixed steps in each view to one answer."""
         joules = self._joules(phase, rule, weights)
@@ -134,10 +135,8 @@ class StepShares:
         each = of_pure * pure + (1.0 - of_pure) * mixed
         mean, spread = views.mean(each), np.sqrt(views.variance(each))
         own = of_pure**2 * apart[0][0].own + (1.0 - of_pure) ** 2 * apart[0][1].own
-        part = _scaled(weights[phase, "pure"], of_pure) + _scaled(weights[phase, rule], 1.0 - of_pure)
-        steps = float(part @ whole) / max(sum(joules), 1e-300)
         within = Within(views.mean(pure), views.mean(mixed), self.figures.get(OF_PHASE[phase], Figure(0.0)).scaled(self.owned))
-        return Shares(mean[:-1], float(mean[-1]), own, steps, spread[:-1], views.dof, within)
+        return Shares(mean[:-1], float(mean[-1]), own, self.scatter, spread[:-1], views.dof, within)
 
     def _joules(self, phase: str, rule: str, weights: dict[tuple[str, str], Floats]) -> tuple[float, float]:
         """Energy of the pure steps of a phase and of its part of the mixed ones, where there are such steps."""
@@ -145,16 +144,6 @@ class StepShares:
         pure_j = max(self.figures.get(OF_PHASE[phase], Figure(0.0)).joules, 0.0) if weights[phase, "pure"].any() else 0.0
         mixed_j = max(share * self.figures.get(State.MIXED, Figure(0.0)).joules, 0.0) if weights[phase, rule].any() else 0.0
         return pure_j, mixed_j
-
-    def _whole(self, weights: dict[tuple[str, str], Floats]) -> dict[str, Floats]:
-        """Energy of each step, both phases together, by rule."""
-        made = {}
-        for rule in self.split:
-            made[rule] = np.zeros(len(self.work))
-            for phase in OF_PHASE:
-                pure_j, mixed_j = self._joules(phase, rule, weights)
-                made[rule] += _scaled(weights[phase, "pure"], pure_j) + _scaled(weights[phase, rule], mixed_j)
-        return made
 
     def _weights(self, view: View) -> dict[tuple[str, str], Floats]:
         """What the steps of a phase weigh against one another as a view sees them: pure ones, and mixed ones by rule."""
@@ -174,8 +163,3 @@ class StepShares:
             prefill_s, decode_s = durations.alone(work)
             self._alone[durations.name] = work.prefill_alone(prefill_s), work.decode_alone(decode_s)
         return self._alone[durations.name]
-
-
-def _scaled(weight: Floats, total: float) -> Floats:
-    """Weights that add up to `total`; none where they are all 0."""
-    return weight * (total / weight.sum()) if weight.any() else weight

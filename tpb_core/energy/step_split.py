@@ -14,11 +14,12 @@ from tpb_core.energy.cost_model import CostModel, credibility, fit_costs
 from tpb_core.energy.covariance import LEAST_BLOCK_AVERAGINGS, LEAST_BLOCK_REFRESHES, block_length
 from tpb_core.energy.durations import Durations, fit_durations
 from tpb_core.energy.filters import Filter
-from tpb_core.energy.long_run import long_run_variance
 from tpb_core.energy.regression import Fit
 from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.split_rules import prefill_part
+from tpb_core.energy.step_scatter import Left, reading_noise, step_scatter, time_together_s
 from tpb_core.energy.step_work import BASE, DRAFT, RICHER, TERMS, Work, density, rows_on, work_of
+from tpb_core.energy.steps_said import Steps
 from tpb_core.energy.timeline import State, Timeline
 
 Floats = npt.NDArray[np.float64]
@@ -142,10 +143,16 @@ class StepSplits:
         blocks = blocks_of(design, power, trust, block)
         model = fit_costs(blocks, names, others, self.times, np.random.default_rng(self.seed))
         columns = [*range(others), *(others + names.index(name) for name in model.chosen.terms)]
-        good = observations.good[rows]
-        seconds = np.minimum(length, cell)  # readings that average for longer than they are apart overlap
-        unexplained = (power - design[:, columns] @ blocks.of(columns).fit()) * seconds * good
-        return replace(model, noise_j2_per_s=long_run_variance(unexplained, float(seconds[good].mean()), block, len(columns)))
+        powers = blocks.of(columns).fit()
+        unexplained_w = power - design[:, columns] @ powers
+        left = Left(observations, rows, unexplained_w, fit.alignment.shift_s, self._noise_w(channel), len(columns))
+        order = steps[np.argsort(activity.t0_s[steps], kind="stable")]
+        joules = model.chosen.joules(self.shared_work(domain).rows(order))
+        said = Steps(activity.t0_s[order], activity.t1_s[order], joules, float(powers[:others].sum()))
+        return replace(model, scatter=step_scatter(left, said, time_together_s(activity, order)))
+
+    def _noise_w(self, channel: Channel) -> float:
+        return reading_noise(self.energy.meter(channel).observations, self.energy.rest_spans_s())
 
     def split(self, domain: str, window: Window, model: CostModel, rules: list[str]) -> dict[str, Split]:
         """Split the mixed energy of a window under each rule."""
