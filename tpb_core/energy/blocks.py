@@ -72,9 +72,9 @@ class Blocks:
     def covariance(self) -> Floats:
         """(p, p) of coefficients of any sign, from what each block leaves unexplained, however its rows are correlated.
 
-        A fit explains some of the very block that it is judged by. In whitened columns a block has a leverage A (p, p), which makes its score
-        smaller by 1 - A; taken is (1 - A)^(-1/2) times the score, whose square is right on average where noise is even (bias-reduced
-        linearisation, Bell and McCaffrey 2002). Leaving blocks out one by one would take (1 - A)^-1, which is too much where they are few.
+        A fit explains some of the very block that it is judged by. In whitened columns a block has a leverage A (p, p), and its score is
+        smaller by 1 - A. Taken is (1 - A)^(-1/2) times the score, whose square is right on average where noise is even (bias-reduced
+        linearisation, Bell and McCaffrey 2002). Leaving blocks out one by one would take (1 - A)^-1, too much where they are few.
         """
         gram = self.gram.sum(axis=0)
         gram = gram + RIDGE * max(float(np.trace(gram)), 1e-30) * np.eye(len(gram))
