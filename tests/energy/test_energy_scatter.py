@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tpb_core.energy.blocks import blocks_of
 from tpb_core.energy.intervals import positive_part
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.step_scatter import Left, StepScatter, step_scatter
@@ -124,15 +123,3 @@ def test_far_below_zero_little_is_left() -> None:
     mean, deviation = positive_part(-30.0, 1.0)
     assert 0.0 < mean == pytest.approx(1 / 30, rel=0.01)  # the tail of a normal distribution falls like an exponential of that length
     assert deviation == pytest.approx(1 / 30, rel=0.01)
-
-
-def test_few_blocks_do_not_overstate_how_uncertain_coefficients_are() -> None:
-    """4 coefficients from 12 blocks of 10 readings with noise of 1 W: variances are those of least squares."""
-    said, true = [], []
-    for seed in range(200):
-        rng = np.random.default_rng(seed)
-        design = rng.standard_normal((120, 4))
-        values = design @ np.ones(4) + rng.standard_normal(120)
-        said.append(np.diag(blocks_of(design, values, np.ones(120), 10).covariance()))
-        true.append(np.diag(np.linalg.inv(design.T @ design)))
-    assert np.mean(said) == pytest.approx(np.mean(true), rel=0.08)

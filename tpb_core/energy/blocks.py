@@ -10,8 +10,6 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 FOLDS = 5
-LEAST_UNEXPLAINED = 1e-3
-"""Of a block that alone decides a coefficient, nothing is left to judge it by."""
 RIDGE = 1e-10
 LEAST_SHAPE = 0.2
 """With hardly more blocks than columns, weights vary by no more than this variance allows (its inverse)."""
@@ -70,21 +68,11 @@ class Blocks:
         return np.array([self.fit(rng.gamma(shape, 1 / shape, blocks)) for _ in range(times)])
 
     def covariance(self) -> Floats:
-        """(p, p) of coefficients of any sign, from what each block leaves unexplained, however its rows are correlated.
-
-        A fit explains some of the very block that it is judged by. In whitened columns a block has a leverage A (p, p), and its score is
-        smaller by 1 - A. Taken is (1 - A)^(-1/2) times the score, whose square is right on average where noise is even (bias-reduced
-        linearisation, Bell and McCaffrey 2002). Leaving blocks out one by one would take (1 - A)^-1, too much where they are few.
-        """
-        gram = self.gram.sum(axis=0)
-        gram = gram + RIDGE * max(float(np.trace(gram)), 1e-30) * np.eye(len(gram))
-        values, vectors = np.linalg.eigh(gram)
-        root = (vectors / np.sqrt(np.maximum(values, 1e-300))) @ vectors.T
-        score = self.moment - self.gram @ (root @ root @ self.moment.sum(axis=0))
-        leverage, axes = np.linalg.eigh(root @ self.gram @ root)
-        along = np.einsum("bij,bi->bj", axes, score @ root) / np.sqrt(np.maximum(1.0 - leverage, LEAST_UNEXPLAINED))
-        off = np.einsum("bij,bj->bi", axes, along) @ root / self.scale
-        return np.asarray(off.T @ off)
+        """(p, p) of coefficients of any sign, by the jackknife: how they change where one block after the other is left out."""
+        ridge = RIDGE * max(float(np.trace(self.gram.sum(axis=0))), 1e-30) * np.eye(self.gram.shape[1])
+        without = np.linalg.solve(self.gram.sum(axis=0) + ridge - self.gram, (self.moment.sum(axis=0) - self.moment)[:, :, None])[:, :, 0]
+        off = (without - without.mean(axis=0)) / self.scale
+        return np.asarray(off.T @ off * (len(self) - 1) / len(self))
 
 
 def blocks_of(design: Floats, values: Floats, trust: Floats, length: int, most: int = 400) -> Blocks:

@@ -72,7 +72,7 @@ def scatter_of_fits(energy: RunEnergy, domain: str, window: Window, known: Domai
 
 
 def moved_powers(left: Left, fit: Fit) -> Floats:
-    """Powers of a fit's columns, each row off by one standard uncertainty in another direction, as blocks of readings tell."""
+    """Powers of a fit's columns, each row off by one standard uncertainty in another direction: a jackknife over blocks."""
     observations, rows = left.observations, left.rows
     usual_s = float(np.median(left.cell_s)) if left.readings else 1.0
     memory_s = max(LEAST_BLOCK_AVERAGINGS * observations.averaging_s, LEAST_BLOCK_REFRESHES * observations.refresh_s)
