@@ -15,6 +15,7 @@ Floats = npt.NDArray[np.float64]
 LEAST_PIECES = 16
 LEAST_PIECES_OF_A_RATE = 2
 LEAST_PIECES_A_RUN = 4
+AN_INSTANT_S = 1e-7
 BUSY = (State.PREFILL, State.DECODE, State.MIXED, State.OTHER)
 
 
@@ -59,8 +60,16 @@ class Columns(Filter):
                     centred = _centred(at, length, inside & (here == state), here == state)
                     signals += [] if centred is None else [(("drift", int(state)), centred)]
         super().__init__(points, [signal for _, signal in signals])
+        self._edge_s = timeline.edge_s
         self.names = [name for name, _ in signals]
         self.durations_s = np.array([float(signal[inside] @ length[inside]) if name[0] == "in" else 0.0 for name, signal in signals])
+
+    def across_s(self, t_s: float) -> tuple[float, float]:
+        """Seconds before and after an instant of the step that runs then; 0, 0 where none does or one begins or ends."""
+        row = int(np.searchsorted(self._edge_s, t_s, "right"))
+        if row in (0, len(self._edge_s)) or t_s - self._edge_s[row - 1] < AN_INSTANT_S or self._edge_s[row] - t_s < AN_INSTANT_S:
+            return 0.0, 0.0
+        return t_s - float(self._edge_s[row - 1]), float(self._edge_s[row]) - t_s
 
 
 def pieces(timeline: Timeline, span_s: tuple[float, float], boundaries_s: tuple[float, ...] = ()) -> tuple[Floats, npt.NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from tpb_core.energy.long_run import left_by_fit
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.refresh_grid import CHUNK
 from tpb_core.energy.whole_steps import WholeSteps
-from tpb_core.energy.window_edges import increments_divided, readings_divided
+from tpb_core.energy.window_edges import Division, beside, readings_divided
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -30,9 +30,6 @@ WANDER = 0.015
 LEAST_STAMP_SHARE = 0.15
 LEAST_EVEN_SHARE = 0.8
 """Least share of the stamps' stated uncertainty that is kept: nearly all of it where they were laid on an even grid already."""
-SINGLE = 1.5
-"""How much more than the usual stamp of a window one next to its edge counts (found by simulation): nothing averages its error out. Up to
-the time between two reads, where that is what is known; a stamp on a grid of refreshes is no such fact."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +43,17 @@ class Errors:
 
 def error_covariances(
     observations: Observations, rows: slice, residual: Floats, weights: Floats, ideal: Floats, power: Floats, unknowns: int,
-    edges_s: tuple[float, float], whole: WholeSteps, noise_w: float | None = None,
+    edges_s: tuple[float, float], whole: WholeSteps, noise_w: float | None = None, division: Division | None = None,
+    stamp_w: Floats | None = None,
 ) -> Errors:  # fmt: skip
     """What sampling, reading noise and uncertain stamps do to energies that are `weights` (n x q, seconds) times the readings.
 
     `ideal` (n x q) are the seconds of each cell that truly belong to each energy. Power that the model does not explain enters an energy
     with weights where the truth has ideal, so it errs by the difference, as far as readings cover the time; the rest is a sample.
     `whole` says by how much that difference, taken of whole steps, is smaller or larger than taken of readings.
-    `noise_w` of single readings where it was seen at rest: what scatters more than that under load is power that readings cover.
+    Of increments, `division` says how those at the window's edges were divided: that is no difference, and has a term of its own.
+    `stamp_w` (n + 1) is the power at each of their stamps. `noise_w` of single readings where it was seen at rest: what scatters more
+    than that under load is power that readings cover.
     """
     good = observations.good[rows]
     usual = float(np.median(observations.cell_hi_s[rows] - observations.cell_lo_s[rows]))
@@ -61,7 +61,10 @@ def error_covariances(
     block = block_length(residual, int(np.ceil(memory / max(usual, 1e-9))))
     share = observations.coverage
     sampled = block_covariance(weights * residual[:, None], block) * (1 - share)
-    covered = block_covariance((weights - ideal) * residual[:, None], block) * share
+    apart = weights - ideal
+    if division is not None:
+        apart[:, 0] -= division.taken_s - ideal[:, 0]
+    covered = block_covariance(apart * residual[:, None], block) * share
     covariances: dict[str, Floats] = {}
     seconds = max(float(ideal[:, 0].sum()), 1e-9)
     noise = float(block_covariance((ideal[:, :1] * residual[:, None]), block)[0, 0]) / seconds
@@ -70,14 +73,12 @@ def error_covariances(
     # Readings that average for A seconds go together over A; triangular weights over a block of L then miss a third of A / L.
     noise /= max(1.0 - observations.averaging_s / (3 * max(block * usual, observations.averaging_s, 1e-9)), 2 / 3)
     if observations.increments:
-        around = np.maximum((np.concatenate([power[:1], power]) + np.concatenate([power, power[-1:]])) / 2, 0.0)
-        known = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) / np.sqrt(12)
+        around = np.maximum(beside(power) if stamp_w is None else stamp_w, 0.0)
         length = observations.hi_s[rows] - observations.lo_s[rows]
-        least = LEAST_EVEN_SHARE if observations.told else LEAST_STAMP_SHARE
         wander = WANDER * observations.lateness_s if observations.told else 0.0
-        stamps, shown_s = stamp_noise(residual, length, around, known, least, whole.neighbours)
+        stamps, shown_s = increment_stamps(observations, rows, residual, around, whole.neighbours)
         covariances["edges"] = stamp_covariance(weights, length, around, stamps, wander)
-        shown = share * stamp_covariance(weights - ideal, length, around, np.full_like(stamps, shown_s))
+        shown = share * stamp_covariance(apart, length, around, np.full_like(stamps, shown_s))
         covered = _without(covered, shown)
     else:
         scatter = white_noise(residual, good)
@@ -86,10 +87,9 @@ def error_covariances(
     covariances["sampling"] = (sampled + covered * np.outer(whole.factors, whole.factors)) / left
     edge_dof: float | None = None
     divided = np.zeros_like(sampled)
-    if observations.increments:
-        single = SINGLE * stamps if observations.told else np.minimum(SINGLE * stamps, known)
-        divided[0, 0], edge_dof = increments_divided(observations, rows, residual, power, single, edges_s)
-    else:
+    if division is not None:
+        divided[0, 0], edge_dof = division.variance_j2, division.dof
+    elif not observations.increments:
         divided[0, 0] = readings_divided(observations, rows, residual, edges_s)
     covariances["window_edges"] = divided
     inside = int(np.count_nonzero(ideal[:, 0]))
@@ -147,6 +147,15 @@ def second_differences(power: Floats, good: Bools) -> Floats:
 def noise_of(second: Floats) -> float:
     """Standard deviation of the readings that second differences were made of, if they are independent; 0 of none."""
     return float(np.median(np.abs(second)) / 0.6745 / np.sqrt(6)) if len(second) else 0.0
+
+
+def increment_stamps(
+    observations: Observations, rows: slice, residual: Floats, around: Floats, neighbours: float = 0.0
+) -> tuple[Floats, float]:
+    """`stamp_noise` of increments, `around` their n + 1 stamps being the power (W)."""
+    known = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) / np.sqrt(12)
+    least = LEAST_EVEN_SHARE if observations.told else LEAST_STAMP_SHARE
+    return stamp_noise(residual, observations.hi_s[rows] - observations.lo_s[rows], around, known, least, neighbours)
 
 
 def stamp_noise(

@@ -1,8 +1,8 @@
 """The filtered regression: power of each state in a window from one channel, the window's energy, and their joint uncertainty.
 
 Readings are regressed on phase indicators filtered as the sensor filters (docs/explanation/measuring-power.md). The window's energy is
-the plain sum over
-cells plus what the fitted model says was smeared over its edges. Phases are coefficient times duration; they are not fitted to the total.
+the plain sum over cells plus what the fitted model says was smeared over its edges; increments there are divided by `window_edges`.
+Phases are coefficient times duration; they are not fitted to the total.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import numpy.typing as npt
 from tpb_core.energy.alignment import Alignment, Timing, align
 from tpb_core.energy.at_rest import AtRest
 from tpb_core.energy.columns import Columns
-from tpb_core.energy.covariance import error_covariances
+from tpb_core.energy.covariance import error_covariances, increment_stamps
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.timeline import State, Timeline
 from tpb_core.energy.whole_steps import WholeSteps, whole_steps
+from tpb_core.energy.window_edges import Seen, beside, divide_increments, power_at_stamps
 
 Floats = npt.NDArray[np.float64]
 
@@ -156,26 +157,36 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
     width = np.concatenate([width, nuisance_u])
     theta, inverse, influence = _solve(full, window, centre, width)
     overlap = window.overlap(shift)
-    missing = columns.durations_s - design.T @ overlap  # seconds of each column that the cells of the window do not show
+    explained = full @ theta
+    residual = np.where(window.trust > 0, window.power - explained, 0.0)
+    division = stamp_w = None
+    if observations.increments:
+        stamp_u_s, _ = increment_stamps(observations, rows, residual, beside(window.power))
+        seen = Seen(residual, window.power, window.trust > 0, stamp_u_s)
+        division = divide_increments(observations, rows, seen, columns, design, shift)
+        stamp_w = power_at_stamps(observations, rows, seen, columns, theta[:size], shift, division)
+    taken = overlap if division is None else division.taken_s
+    missing = columns.durations_s - design.T @ taken  # seconds of each column that the cells taken for the window do not show
     slope = np.array([_total_slope(window, columns, alignment, design, powers, k) for k in range(extra)])
+    slope -= nuisance.T @ (taken - overlap)
     into = np.zeros((1 + size, size + extra))  # what each energy owes to each unknown
     into[0, :size], into[0, size:] = missing, slope
     into[1:, :size] = np.diag(columns.durations_s)
     energy = into @ theta
-    energy[0] += overlap @ window.power
+    energy[0] += taken @ window.power
     weights = influence @ into.T
-    weights[:, 0] += overlap
-    explained = full @ theta
-    residual = np.where(window.trust > 0, window.power - explained, 0.0)
+    weights[:, 0] += taken
     inside = [j for j, name in enumerate(columns.names) if name[0] == "in"]
     keep = [0, *(1 + j for j in inside)]
     ideal = np.column_stack([overlap, *(overlap * design[:, j] for j in inside)])
     edges = (window.t0_s + shift, window.t1_s + shift)
     whole = WholeSteps(np.ones(len(keep)))
     if observations.increments:
-        whole = whole_steps(columns, observations, rows, weights[:, keep], ideal, theta[:size], shift)
+        undivided = weights[:, keep]
+        undivided[:, 0] -= taken - overlap
+        whole = whole_steps(columns, observations, rows, undivided, ideal, theta[:size], shift)
     errors = error_covariances(
-        observations, rows, residual, weights[:, keep], ideal, window.power, size + extra, edges, whole, window.noise_w
+        observations, rows, residual, weights[:, keep], ideal, window.power, size + extra, edges, whole, window.noise_w, division, stamp_w
     )
     if ("in", State.IDLE) in columns.names:
         bent = np.ones(len(keep))
