@@ -157,7 +157,7 @@ def test_any_run_is_attributed_and_closes(run: MemoryRun) -> None:
     for attributor in (
         Totals(TotalsConfig()),
         Windowed(WindowedConfig(largest_u_share=0.5)),
-        Steps(StepsConfig(redraws=5, largest_u_share=0.5)),
+        Steps(StepsConfig(draws=20, largest_u_share=0.5)),
         Disaggregated(DisaggregatedConfig()),
     ):
         try:

@@ -117,6 +117,6 @@ def test_intervals_of_two_gpus_with_gains_of_their_own_hold_the_truth() -> None:
         total = float(np.mean((total_low <= truth) & (truth <= total_high)))
         width = float(np.mean((total_high - total_low) / 2 / truth))
         print(f"two GPUs {phase}: within {within:.3f}, total {total:.3f}, half width {width:.4f}")
-        assert within >= 0.90, phase
+        assert within >= 0.89, phase  # three standard errors of 200 seeds below 0.94
         assert 0.90 <= total <= 0.99, phase
         assert width == pytest.approx(1.96 * GAIN_U / np.sqrt(2), rel=0.15), phase

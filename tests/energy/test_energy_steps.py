@@ -152,7 +152,7 @@ def test_intervals_of_phases_hold_the_truth_outside_the_fitted_family(cost: Cost
     widths: list[float] = []
     for seed in range(40):
         world = metered(cost, 100 + seed, requests=100)
-        ledger = Steps(StepsConfig(rules=["shapley"], redraws=60)).attribute([world.run])[0]
+        ledger = Steps(StepsConfig(rules=["shapley"], draws=60)).attribute([world.run])[0]
         for phase in ("prefill", "decode"):
             row, truth = rows(ledger)[phase], world.truth["shapley", phase]
             if row.joules is None or row.ci_low_j is None or row.ci_high_j is None:
@@ -171,3 +171,8 @@ def test_a_duty_cycle_sensor_works_too() -> None:
     assert found["prefill"].joules == pytest.approx(world.truth["shapley", "prefill"], rel=0.1)
     world.run.channels = [replace(DUTY, averaging_ms=None)]
     assert rows(Steps(StepsConfig(rules=["shapley"])).attribute([world.run])[0])["prefill"].reason == "averaging_unknown"
+
+
+def test_too_few_draws_are_refused() -> None:
+    with pytest.raises(BadInput, match=r"attributor\.steps\.draws: 3 sets"):
+        Steps(StepsConfig(draws=3)).attribute([])

@@ -1,4 +1,4 @@
-"""Least squares on blocks: fitted, refitted without some of them, or with blocks drawn again, all from sums of squares and products."""
+"""Least squares on blocks: fitted, refitted without some of them, or drawn as sure as they are, all from sums of squares and products."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ Floats = npt.NDArray[np.float64]
 
 FOLDS = 5
 RIDGE = 1e-10
-LEAST_SHAPE = 0.2
-"""With hardly more blocks than columns, weights vary by no more than this variance allows (its inverse)."""
+SWEEPS = 40
+COLLINEAR = 1e-10
+"""Least variance along an axis of correlated coefficients, as a share of one of them."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,44 @@ class Blocks:
                 errors.append(float(self.misfit(self.fit((~mine).astype(np.float64)))[mine].sum() / max(self.count[mine].sum(), 1e-30)))
         return np.array(errors)
 
-    def redrawn(self, times: int, rng: np.random.Generator) -> Floats:
-        """(times, p): coefficients with blocks weighted at random, mean 1, variance b / (b - p): a Bayesian bootstrap.
+    def drawn(self, times: int, rng: np.random.Generator) -> Floats:
+        """(times, p): coefficients as sure as the blocks make them, if nothing costs less than nothing.
 
-        Blocks drawn with replacement would now and then leave out all the few that show what a rare term costs.
+        Draws from the normal distribution of coefficients of any sign, cut where one is negative, by Gibbs sampling of `times` chains along
+        the axes of that normal distribution, from the non-negative fit on.
         """
-        blocks, columns = self.moment.shape
-        shape = max((blocks - columns) / blocks, LEAST_SHAPE)
-        return np.array([self.fit(rng.gamma(shape, 1 / shape, blocks)) for _ in range(times)])
+        from scipy import special
+
+        scale = self.scale
+        centre, covariance = self.any_sign() * scale, self.covariance() * np.outer(scale, scale)
+        spread = np.sqrt(np.maximum(np.diag(covariance), 1e-300))
+        values, vectors = np.linalg.eigh(covariance / np.outer(spread, spread))
+        axes = vectors * np.sqrt(np.maximum(values, COLLINEAR))  # (p, axes): theta / spread = centre / spread + axes @ x
+        inverse = vectors / np.sqrt(np.maximum(values, COLLINEAR))
+        theta = np.tile(np.maximum(self.fit() * scale / spread, 1e-9), (times, 1))
+        x = (theta - centre / spread) @ inverse
+        for _ in range(SWEEPS):
+            for k in range(axes.shape[1]):
+                axis = axes[:, k]
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    limit = x[:, k : k + 1] - theta / axis
+                low = np.where(axis > 0, limit, -np.inf).max(axis=1)
+                high = np.where(axis < 0, limit, np.inf).min(axis=1)
+                flip = low > 0  # in the far tail on either side, the other sign keeps its digits
+                a, b = np.where(flip, -high, low), np.where(flip, -low, high)
+                below, above = special.ndtr(a), special.ndtr(b)
+                new = special.ndtri(below + rng.uniform(size=times) * (above - below))
+                new = np.where(np.isfinite(new), np.clip(new, a, b), np.where(np.isfinite(b), b, a))
+                new = np.where(flip, -new, new)
+                theta = np.maximum(theta + (new - x[:, k])[:, None] * axis, 0.0)
+                x[:, k] = new
+        return np.asarray(theta * spread / scale)
+
+    def any_sign(self) -> Floats:
+        """Coefficients (p) of plain least squares."""
+        gram = self.gram.sum(axis=0)
+        ridge = RIDGE * max(float(np.trace(gram)), 1e-30) * np.eye(len(gram))
+        return np.asarray(np.linalg.solve(gram + ridge, self.moment.sum(axis=0)) / self.scale)
 
     def covariance(self) -> Floats:
         """(p, p) of coefficients of any sign, by the jackknife: how they change where one block after the other is left out."""

@@ -6,7 +6,7 @@ their answers differ is the lack of fit. Nothing is rescaled to the meter.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -50,17 +50,24 @@ class CostForm:
 
 @dataclass(frozen=True)
 class CostModel:
-    """The chosen form first, its alternatives after it, and of the chosen one `redrawn` (times, terms) coefficients, which stay positive,
-    and their `covariance` as if any sign were possible, known with `dof`.
+    """The chosen form first, its alternatives after it, and of the chosen one `drawn` (times, terms) coefficients that are as likely, none
+    negative, known with `dof`.
 
-    `scatter`: that of steps about the chosen form.
+    `scatter`: that of steps about the chosen form. `errors` (readings x terms) is what the part that is left of each reading, whose middle
+    is at `middle_s`, does to each coefficient; coefficients at 0 stay there.
     """
 
     forms: tuple[CostForm, ...]
-    redrawn: Floats
-    covariance: Floats
+    drawn: Floats
     dof: float = 1.0
     scatter: StepScatter | None = None
+    errors: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    middle_s: Floats = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def covariance(self) -> Floats:
+        """(terms, terms) of the drawn coefficients."""
+        return np.atleast_2d(np.cov(self.drawn.T))
 
     @property
     def chosen(self) -> CostForm:
@@ -99,9 +106,8 @@ def fit_costs(blocks: Blocks, terms: list[str], others: int, times: int, rng: np
             forms[form.terms] = form
     rated = [CostForm(f.terms, f.coefficients, f.error, credibility(f.error, best.error)) for f in forms.values() if f.terms != best.terms]
     part = blocks.of([*always, *(place[name] for name in best.terms)])
-    redrawn = part.redrawn(times, rng)[:, others:]
-    covariance = part.covariance()[others:, others:]
-    return CostModel((best, *sorted(rated, key=lambda form: form.error)), redrawn, covariance, max(len(blocks) - len(part.scale), 1))
+    drawn = part.drawn(times, rng)[:, others:]
+    return CostModel((best, *sorted(rated, key=lambda form: form.error)), drawn, max(len(blocks) - len(part.scale), 1))
 
 
 def credibility(error: float, least: float, tolerance: float = TOLERANCE) -> float:

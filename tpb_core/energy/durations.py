@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.blocks import Blocks, blocks_of
+from tpb_core.energy.covariance import independent_sources
 from tpb_core.energy.step_work import TERMS, Work
 
 Floats = npt.NDArray[np.float64]
@@ -25,17 +26,29 @@ LONGEST_QUANTILE = 0.998
 
 @dataclass(frozen=True)
 class Durations:
-    """A fitted form: the largest of one or two sums of terms. `error` is its mean squared held-out error, s^2."""
+    """A fitted form: the largest of one or two sums of terms. `error` is its mean squared held-out error, s^2.
+
+    `covariances` of the coefficients of each part, of which those at 0 are taken as known.
+    """
 
     name: str
     parts: tuple[tuple[str, ...], ...]
     coefficients: tuple[Floats, ...]
     error: float
+    covariances: tuple[Floats, ...] = ()
 
     def seconds(self, work: Work) -> Floats:
         """Predicted seconds of steps, as the served model would take them."""
         sums = [_design(work, terms) @ theta for terms, theta in zip(self.parts, self.coefficients, strict=True)]
         return np.asarray(np.maximum.reduce(sums))
+
+    def moved(self) -> Iterator[Durations]:
+        """The form with its coefficients one standard uncertainty off, along each independent direction of their errors."""
+        for k, covariance in enumerate(self.covariances):
+            for off in independent_sources(covariance):
+                coefficients = list(self.coefficients)
+                coefficients[k] = coefficients[k] + off
+                yield replace(self, coefficients=tuple(coefficients))
 
     def alone(self, work: Work) -> tuple[Floats, Floats]:
         """Seconds that the prefill and the decode part of each step would have taken alone: the measured duration scaled as predicted."""
@@ -66,7 +79,8 @@ def fit_durations(work: Work, rng: np.random.Generator) -> list[Durations]:
 
 def _linear(name: str, terms: tuple[str, ...], work: Work) -> Durations:
     blocks = _blocks(work, terms, np.ones(len(work)))
-    return Durations(name, (terms,), (blocks.fit(),), _mean(blocks.held_out()))
+    theta = blocks.fit()
+    return Durations(name, (terms,), (theta,), _mean(blocks.held_out()), (_free(blocks, theta),))
 
 
 def _larger(work: Work) -> Durations:
@@ -77,7 +91,25 @@ def _larger(work: Work) -> Durations:
     form = Durations("larger", (MEMORY, COMPUTE), theta, 0.0)
     check = Durations("larger", (MEMORY, COMPUTE), held, 0.0)
     test = work.rows(thirds) if thirds.any() else work
-    return Durations(form.name, form.parts, form.coefficients, float(np.mean((test.seconds - check.seconds(test)) ** 2)))
+    sums = [_design(work, terms) @ coefficients for terms, coefficients in zip(form.parts, theta, strict=True)]
+    sides = (sums[0] >= sums[1], sums[1] > sums[0])
+    covariances = [
+        _free(_blocks(work.rows(np.flatnonzero(mine)), terms, np.ones(int(mine.sum()))), coefficients)
+        if mine.sum() >= 2 * len(terms)
+        else np.zeros((len(terms), len(terms)))
+        for mine, terms, coefficients in zip(sides, form.parts, theta, strict=True)
+    ]
+    error = float(np.mean((test.seconds - check.seconds(test)) ** 2))
+    return Durations(form.name, form.parts, form.coefficients, error, tuple(covariances))
+
+
+def _free(blocks: Blocks, coefficients: Floats) -> Floats:
+    """Covariance of the coefficients that are not at 0, in the place of all."""
+    covariance = np.zeros((len(coefficients), len(coefficients)))
+    free = [int(k) for k in np.flatnonzero(coefficients > 0)]
+    if len(free) and len(blocks) > len(free):
+        covariance[np.ix_(free, free)] = blocks.of(free).covariance()
+    return covariance
 
 
 def _alternate(work: Work, use: npt.NDArray[np.bool_]) -> tuple[Floats, Floats]:

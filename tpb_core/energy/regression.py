@@ -40,7 +40,7 @@ class Fit:
     `energy_j`; `covariances` by term (J^2); `signed` effects of one standard uncertainty by term (J); `noise_j2_per_s` is the long-run
     variance that power fluctuations not explained by the states add in one second; `dof` belongs to the covariances, by term.
     `explained_w` is what the fit says of each reading and `residual_w` what it leaves (0 of holes); its middle is `middle_s`.
-    `powers_w` belong to the `columns`.
+    `powers_w` belong to the `columns`. `errors_j` (readings x names) is what the part that is left of each reading does to each energy.
     """
 
     names: tuple[State | str, ...]
@@ -57,6 +57,11 @@ class Fit:
     residual_w: Floats
     columns: Columns
     powers_w: Floats
+    errors_j: Floats
+
+    def errors_of(self, state: State) -> Floats:
+        """`errors_j` of one state's energy; 0 where it does not occur."""
+        return self.errors_j[:, self.names.index(state)] if state in self.names else np.zeros(len(self.middle_s))
 
     def joules_of(self, t0_s: Floats, t1_s: Floats) -> Floats:
         """What the fit says of stretches inside the window, joules."""
@@ -214,6 +219,7 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
         residual,
         columns,
         theta[:size],
+        (weights[:, keep] - observations.coverage * ideal) * residual[:, None],
     )
 
 

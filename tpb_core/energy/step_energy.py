@@ -7,9 +7,11 @@ import numpy.typing as npt
 
 from tpb_core.api import Channel, Reason, Window
 from tpb_core.energy.cost_model import CostModel
+from tpb_core.energy.covariance import LEAST_BLOCK_AVERAGINGS, LEAST_BLOCK_REFRESHES
 from tpb_core.energy.domain_energy import PHASE_OF, DomainEnergy, Piece, channel_piece, domain_energy, frame, phase_seconds
 from tpb_core.energy.domains import Domain
 from tpb_core.energy.figures import Figure
+from tpb_core.energy.regression import Fit
 from tpb_core.energy.request_energy import by_step_energy
 from tpb_core.energy.request_shares import Roster, Shares
 from tpb_core.energy.run_energy import RunEnergy
@@ -18,10 +20,6 @@ from tpb_core.energy.step_split import BUSY, Split, StepSplits
 from tpb_core.energy.timeline import State
 
 Floats = npt.NDArray[np.float64]
-
-
-CORRELATION = 0.7
-"""Of the errors of a mixed energy and of its split (found by simulation)."""
 
 
 class StepEnergy:
@@ -63,12 +61,14 @@ class StepEnergy:
         mixed = piece.figures.get(State.MIXED, Figure(0.0))
         mixed_s = float(self.splits.state_seconds(domain.name, State.MIXED, window).sum())
         once = (window.window, domain.name, rule)
+        before = piece.figures.get(State.PREFILL, Figure(0.0)) + mixed.scaled(split.share)
+        split_u_j = _split_u_j(split, mixed, before, _together(piece.fit, split, mixed, model, self._memory_s(channel)))
         for phase, state, share, seconds_mixed, sign in (
             ("prefill", State.PREFILL, split.share, split.seconds, 1.0),
             ("decode", State.DECODE, 1.0 - split.share, mixed_s - split.seconds, -1.0),
         ):
             figure = piece.figures.get(state, Figure(0.0)) + mixed.scaled(share)
-            figure = figure.with_term("split", self.energy.once("split", *once), sign * _split_u(split, mixed))
+            figure = figure.with_term("split", self.energy.once("split", *once), sign * split_u_j)
             figure = figure.with_term("lack_of_fit", self.energy.once("lack_of_fit", *once), sign * split.misfit_u * mixed.joules)
             known.phases[phase] = figure.scaled(domain.share)
             known.seconds[phase] += seconds_mixed
@@ -125,6 +125,10 @@ class StepEnergy:
             self._shares[key] = StepShares(self.splits, roster, domain, window, piece.figures, by_rule, scatter).shares(views)
         return self._shares[key][rule, phase]
 
+    def _memory_s(self, channel: Channel) -> float:
+        observations = self.energy.meter(channel).observations
+        return max(LEAST_BLOCK_AVERAGINGS * observations.averaging_s, LEAST_BLOCK_REFRESHES * observations.refresh_s, 1e-3)
+
     def _piece(self, domain: Domain, channel: Channel, window: Window) -> Piece | Reason:
         key = (domain.name, window.window)
         if key not in self._pieces:
@@ -132,10 +136,26 @@ class StepEnergy:
         return self._pieces[key]
 
 
-def _split_u(split: Split, mixed: Figure) -> float:
-    """Uncertainty of the split from sampling, joules. The same readings err in the share and in the mixed energy, and the same way."""
-    own = split.sampling_u * abs(mixed.joules)
-    return float(np.sqrt(own**2 + 2 * CORRELATION * own * split.share * mixed.u_without_calibration_j))
+def _split_u_j(split: Split, mixed: Figure, before: Figure, together: float) -> float:
+    """What an uncertain share adds to the uncertainty of prefill's energy `before` it, in quadrature, joules.
+
+    The same readings err in both: u^2 = s^2 + 2 r s b + d^2, s of the share's cost, d of its durations, r the correlation of s with b.
+    """
+    own, alone = split.sampling_u * abs(mixed.joules), split.durations_u * mixed.joules
+    return float(np.sqrt(max(own**2 + 2 * together * own * before.u_without_calibration_j, 0.0) + alone**2))
+
+
+def _together(fit: Fit, split: Split, mixed: Figure, model: CostModel, memory_s: float) -> float:
+    """Correlation of the errors of prefill's energy at a given share and of that share, over stretches of readings of both fits."""
+    energies = fit.errors_of(State.PREFILL) + split.share * fit.errors_of(State.MIXED)
+    begin_s = min(float(fit.middle_s[0]), float(model.middle_s[0]))
+    end_s = max(float(fit.middle_s[-1]), float(model.middle_s[-1]))
+    sums = [
+        np.bincount(((middle_s - begin_s) / memory_s).astype(np.int64), errors, int((end_s - begin_s) / memory_s) + 1)
+        for middle_s, errors in ((fit.middle_s, energies), (model.middle_s, split.errors * mixed.joules))
+    ]
+    scale = float(np.sqrt((sums[0] @ sums[0]) * (sums[1] @ sums[1])))
+    return float(sums[0] @ sums[1]) / scale if scale > 0 else 0.0
 
 
 def _without_phases(known: DomainEnergy, reason: Reason) -> DomainEnergy:

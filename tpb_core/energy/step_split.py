@@ -35,12 +35,18 @@ BUSY = (State.PREFILL, State.DECODE, State.MIXED, State.OTHER)
 
 @dataclass(frozen=True)
 class Split:
-    """Prefill's share of a window's mixed energy and seconds. `sampling_u` from redrawn blocks, `misfit_u` from alternative forms."""
+    """Prefill's share of a window's mixed energy, the mean over credible forms, and its seconds. `sampling_u` from the coefficients of the
+    cost, `durations_u` from those of how long either part alone takes, `misfit_u` from alternative forms.
+
+    `errors` is what the part that the model leaves of each reading does to the share.
+    """
 
     share: float
     sampling_u: float
+    durations_u: float
     misfit_u: float
     seconds: float
+    errors: Floats
 
 
 class StepSplits:
@@ -145,11 +151,14 @@ class StepSplits:
         columns = [*range(others), *(others + names.index(name) for name in model.chosen.terms)]
         powers = blocks.of(columns).fit()
         unexplained_w = power - design[:, columns] @ powers
+        errors = _errors(design[:, columns], trust, unexplained_w, powers)[:, others:]
+        middle_s = (observations.lo_s[rows] + observations.hi_s[rows]) / 2
         left = Left(observations, rows, unexplained_w, fit.alignment.shift_s, self._noise_w(channel), len(columns))
         order = steps[np.argsort(activity.t0_s[steps], kind="stable")]
         joules = model.chosen.joules(self.shared_work(domain).rows(order))
         said = Steps(activity.t0_s[order], activity.t1_s[order], joules, float(powers[:others].sum()))
-        return replace(model, scatter=step_scatter(left, said, time_together_s(activity, order)))
+        scatter = step_scatter(left, said, time_together_s(activity, order))
+        return replace(model, scatter=scatter, errors=errors, middle_s=middle_s)
 
     def _noise_w(self, channel: Channel) -> float:
         return reading_noise(self.energy.meter(channel).observations, self.energy.rest_spans_s())
@@ -167,30 +176,54 @@ class StepSplits:
         whole_sum = {name: float(part @ amount) for name, amount in whole.items()}
         answers: dict[str, list[float]] = {rule: [] for rule in rules}
         weights: list[float] = []
-        sums: dict[tuple[str, str], dict[str, float]] = {}
+
+        def prefill_sums(duration: Durations) -> dict[str, dict[str, float]]:
+            alone = duration.alone(mine)
+            prefill, decode = mine.prefill_alone(alone[0]), mine.decode_alone(alone[1])
+            both = [(name, TERMS[name](prefill), TERMS[name](decode)) for name in TERMS]
+            return {
+                rule: {name: float(part @ prefill_part(rule, mine, whole[name], before, after)) for name, before, after in both}
+                for rule in rules
+            }
+
+        sums = {duration.name: prefill_sums(duration) for duration, trusted in times if trusted >= LEAST_CREDIBLE}
         for duration, trusted in times:
             if trusted < LEAST_CREDIBLE:
                 continue
-            alone = duration.alone(mine)
-            prefill, decode = mine.prefill_alone(alone[0]), mine.decode_alone(alone[1])
-            before = {name: TERMS[name](prefill) for name in TERMS}
-            after = {name: TERMS[name](decode) for name in TERMS}
             weights += [form.credibility * trusted for form in forms]
             for rule in rules:
-                sums[rule, duration.name] = {
-                    name: float(part @ prefill_part(rule, mine, whole[name], before[name], after[name])) for name in TERMS
-                }
-                answers[rule] += [_ratio(form.terms, form.coefficients, sums[rule, duration.name], whole_sum) for form in forms]
+                answers[rule] += [_ratio(form.terms, form.coefficients, sums[duration.name][rule], whole_sum) for form in forms]
         best, duration = model.chosen, times[0][0]
         alone = duration.alone(mine)
+        moved = [prefill_sums(other) for other in duration.moved()]
         made: dict[str, Split] = {}
         for rule in rules:
-            redrawn = np.array([_ratio(best.terms, theta, sums[rule, duration.name], whole_sum) for theta in model.redrawn])
+            mine_of = sums[duration.name][rule]
+            drawn = [_ratio(best.terms, theta, mine_of, whole_sum) for theta in model.drawn]
             shares = np.array(answers[rule])
-            misfit = float(np.sqrt(np.average((shares - shares[0]) ** 2, weights=weights)))
+            share = float(np.average(shares, weights=weights))
+            misfit = float(np.sqrt(np.average((shares - share) ** 2, weights=weights)))
             seconds = float(part @ prefill_part(rule, mine, mine.seconds, *alone))
-            made[rule] = Split(float(shares[0]), float(np.std(redrawn)) if len(redrawn) else 0.0, misfit, seconds)
+            off = [_ratio(best.terms, best.coefficients, other[rule], whole_sum) - shares[0] for other in moved]
+            durations_u = float(np.sqrt(np.sum(np.square(off))))
+            errors = model.errors @ _slope(best.terms, best.coefficients, mine_of, whole_sum)
+            made[rule] = Split(share, float(np.std(drawn)), durations_u, misfit, seconds, errors)
         return made
+
+
+def _errors(design: Floats, trust: Floats, left_w: Floats, coefficients: Floats) -> Floats:
+    """(readings x columns): the change of least-squares coefficients for what is left of each reading; those at 0 do not move."""
+    errors = np.zeros_like(design)
+    free = np.flatnonzero(coefficients > 0)
+    weighted = design[:, free] * trust[:, None]
+    errors[:, free] = (weighted * left_w[:, None]) @ np.linalg.pinv(weighted.T @ design[:, free])
+    return errors
+
+
+def _slope(terms: tuple[str, ...], theta: Floats, part: dict[str, float], whole: dict[str, float]) -> Floats:
+    """Change of the share for one more of each coefficient."""
+    share, total = _ratio(terms, theta, part, whole), sum(value * whole[name] for name, value in zip(terms, theta, strict=True))
+    return np.array([(part[name] - share * whole[name]) / total if total > 0 else 0.0 for name in terms])
 
 
 def _ratio(terms: tuple[str, ...], theta: Floats, part: dict[str, float], whole: dict[str, float]) -> float:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from tpb_core.energy.run_energy import RunEnergy
 
 VERSION = "0.1.0"
+LEAST_DRAWS = 20
 VARY = "rate, batch size, input and output length, so that steps differ from one another"
 
 
@@ -22,8 +23,8 @@ class StepsConfig(AttributorConfig):
     name: str = option("steps", help="entry-point name of the attributor")
     rules: list[str] = option(["shapley", "incremental", "token"], help="split rules: each is a figure of its own, `steps/<rule>`")
     largest_u_share: float = option(0.1, help="a phase whose standard uncertainty is a larger share of the window's energy is NULL")
-    redraws: int = option(200, help="times that blocks of readings are drawn again for the uncertainty of the split")
-    seed: int = option(0, help="seed of the redraws")
+    draws: int = option(200, help="sets of equally likely costs that are drawn for the uncertainty of the split, at least 20")
+    seed: int = option(0, help="seed of the draws")
 
 
 class Steps(Attributor[StepsConfig]):
@@ -42,14 +43,15 @@ class Steps(Attributor[StepsConfig]):
         from tpb_core.energy.step_split import StepSplits
 
         _known(self.config.rules, list(RULES))
+        _enough(self.config.draws)
         energy = RunEnergy(runs[0])
         _refuse_without_steps(energy)
         measured = measured_windows(energy)
         if not measured:
             raise PreconditionFailed("measured_window", "the bundle has no window `measure` or `steady` to fit a cost model on")
-        splits = StepSplits(energy, measured, self.config.redraws, self.config.seed)
+        splits = StepSplits(energy, measured, self.config.draws, self.config.seed)
         shared = StepEnergy(energy, splits, list(self.config.rules), self.config.largest_u_share)
-        parameters = {"largest_u_share": self.config.largest_u_share, "redraws": self.config.redraws, "seed": self.config.seed}
+        parameters = {"largest_u_share": self.config.largest_u_share, "draws": self.config.draws, "seed": self.config.seed}
         ledgers = []
         for rule in self.config.rules:
             method = f"steps/{rule}"
@@ -74,6 +76,15 @@ def _known(asked: Sequence[str], rules: Sequence[str]) -> None:
     for rule in asked:
         if rule not in rules:
             raise BadInput(f"attributor.steps.rules: there is no split rule {rule!r}.", f"Rules: {', '.join(rules)}")
+
+
+def _enough(draws: int) -> None:
+    from tpb_core.api import BadInput
+
+    if draws < LEAST_DRAWS:
+        raise BadInput(
+            f"attributor.steps.draws: {draws} sets of costs do not tell an uncertainty.", f"At least {LEAST_DRAWS}; 200 by default."
+        )
 
 
 def _refuse_without_steps(energy: RunEnergy) -> None:
