@@ -23,7 +23,7 @@ LEAST_BLOCK_REFRESHES = 5
 LEAST_BLOCK_AVERAGINGS = 3
 LEAST_FOR_STAMPS = 12
 LEAST_LEFT = 0.2
-MARGIN = 1.0
+MARGIN = 0.5
 """Standard deviations of a lag-one autocovariance that are added to it: few increments do not rule small jitter out."""
 WANDER = 0.015
 """How far the line through a chunk of refreshes is off, as a share of the bracket (found by simulation for brackets of 20 to 60 ms)."""

@@ -156,9 +156,15 @@ def time_together_s(activity: Activity, rows: Ints) -> float:
     count = np.diff(members.offsets)[rows]
     flat = np.repeat(members.offsets[rows] - (np.cumsum(count) - count), count) + np.arange(int(count.sum()))
     step, request = np.repeat(rows, count), members.request[flat]
-    found, first = np.unique(request, return_index=True)
-    _, last = np.unique(request[::-1], return_index=True)
-    return float(np.mean(activity.t1_s[step[::-1][last]] - activity.t0_s[step[first]])) if len(found) else 0.0
+    if len(request) == 0:
+        return 0.0
+    gaps = int(np.ptp(request)) > len(request)  # in the numbers that requests have
+    place: Ints = np.unique(request, return_inverse=True)[1] if gaps else request - request.min()
+    first = np.full(int(place.max()) + 1, -1)
+    last = first.copy()
+    first[place[::-1]], last[place] = step[::-1], step  # of several steps of a request, the one that is written last stays
+    took_part = first >= 0
+    return float(np.mean(activity.t1_s[last[took_part]] - activity.t0_s[first[took_part]]))
 
 
 def _drift(left: Left, energy_j: Floats, steps: Steps, together_s: float) -> float:
