@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.filters import Filter
-from tpb_core.energy.timeline import State, Timeline
+from tpb_core.energy.timeline import BUSY, State, Timeline
 
 Floats = npt.NDArray[np.float64]
 
@@ -16,7 +16,6 @@ LEAST_PIECES = 16
 LEAST_PIECES_OF_A_RATE = 2
 LEAST_PIECES_A_RUN = 4
 AN_INSTANT_S = 1e-7
-BUSY = (State.PREFILL, State.DECODE, State.MIXED, State.OTHER)
 
 
 class Columns(Filter):

@@ -34,10 +34,9 @@ LEAST_EVEN_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Errors:
-    """Covariances by term (J^2), the long-run variance of unexplained power in one second (J^2/s), and degrees of freedom by term."""
+    """Covariances by term (J^2), and degrees of freedom by term."""
 
     covariances: dict[str, Floats]
-    noise_j2_per_s: float
     dof: dict[str, float | None]
 
 
@@ -67,11 +66,7 @@ def error_covariances(
     covered = block_covariance(apart * residual[:, None], block) * share
     covariances: dict[str, Floats] = {}
     seconds = max(float(ideal[:, 0].sum()), 1e-9)
-    noise = float(block_covariance((ideal[:, :1] * residual[:, None]), block)[0, 0]) / seconds
     left = left_by_fit(seconds / max(observations.averaging_s, observations.refresh_s, 1e-9), unknowns)
-    noise /= left
-    # Readings that average for A seconds go together over A; triangular weights over a block of L then miss a third of A / L.
-    noise /= max(1.0 - observations.averaging_s / (3 * max(block * usual, observations.averaging_s, 1e-9)), 2 / 3)
     if observations.increments:
         around = np.maximum(beside(power) if stamp_w is None else stamp_w, 0.0)
         length = observations.hi_s[rows] - observations.lo_s[rows]
@@ -94,7 +89,7 @@ def error_covariances(
     covariances["window_edges"] = divided
     inside = int(np.count_nonzero(ideal[:, 0]))
     dof = {"sampling": max(min(len(residual) / block - unknowns, inside - 1), 2.0), "window_edges": edge_dof}
-    return Errors(covariances, noise, dof)
+    return Errors(covariances, dof)
 
 
 def block_length(residual: Floats, at_least: int) -> int:

@@ -31,7 +31,7 @@ NO_TIME_S = 1e-9
 class DomainEnergy:
     """What is known of a domain in a window. `total` None goes with `reason`; a phase is in `phases` or in `phase_reasons`.
 
-    `seconds` of each phase; `noise_j2_per_s` is the variance that unexplained power adds in one second; `fits` tell steps apart.
+    `seconds` of each phase; `fits` tell steps apart.
     """
 
     total: Figure | None
@@ -39,7 +39,6 @@ class DomainEnergy:
     phases: dict[str, Figure] = field(default_factory=dict)
     phase_reasons: dict[str, Reason] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
-    noise_j2_per_s: float = 0.0
     scopes: tuple[str, ...] = ()
     evidence: str | None = None
     derivation: str = "metered"
@@ -48,11 +47,10 @@ class DomainEnergy:
 
 @dataclass(frozen=True)
 class Piece:
-    """What one channel gives for a window: figures by state and "total", the fit, its noise, and why it resolves no phases."""
+    """What one channel gives for a window: figures by state and "total", the fit, and why it resolves no phases."""
 
     figures: dict[State | str, Figure]
     fit: Fit
-    noise_j2_per_s: float
     reason: Reason | None
 
 
@@ -62,14 +60,13 @@ def frame(
     seconds: dict[str, float],
     reason: Reason | None,
     total: Figure | None = None,
-    noise_j2_per_s: float = 0.0,
 ) -> DomainEnergy:
     """A domain's energy without phases: what every method says of scopes, evidence and derivation; phases to be filled in."""
     scopes = tuple(dict.fromkeys(channel.scope for channel in domain.givers))
     evidence = "simulated" if energy.virtual else worst(channel.evidence for channel in domain.givers)
     derivation = "modelled" if domain.estimated else ("apportioned" if domain.share != 1.0 else "metered")
     reasons = {} if reason is None else dict.fromkeys(PHASE_OF.values(), reason)
-    return DomainEnergy(total, reason, {}, reasons, dict(seconds), noise_j2_per_s, scopes, evidence, derivation)
+    return DomainEnergy(total, reason, {}, reasons, dict(seconds), scopes, evidence, derivation)
 
 
 def domain_energy(
@@ -94,7 +91,7 @@ def domain_energy(
     share = domain.share
     sums = _summed(energy, domain, known, window)
     total = sums["total"].scaled(share)
-    result = frame(energy, domain, seconds, None, total, sum(piece.noise_j2_per_s for piece in known) * share**2)
+    result = frame(energy, domain, seconds, None, total)
     result = replace(result, fits=tuple(piece.fit for piece in known))
     unclear = _timeline_reason(energy, domain, window)
     reason = unclear or next((piece.reason for piece in known if piece.reason is not None), None)
@@ -167,7 +164,7 @@ def channel_piece(
     reason = None
     if not meter.averaging_known:
         reason = Reason.NOT_RESOLVABLE if domain.scope in NODE_SCOPES else Reason.AVERAGING_UNKNOWN
-    return Piece(figures, fit, fit.noise_j2_per_s, reason)
+    return Piece(figures, fit, reason)
 
 
 def unusable(meter: ChannelMeter, t0_s: float, t1_s: float, *, allocated: bool = True) -> Reason | None:

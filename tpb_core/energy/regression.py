@@ -37,8 +37,8 @@ PRIOR_SPREADS = 2.0
 class Fit:
     """Energies of a window from one channel. `names[0]` is "total", then the states that occur in it; vectors follow that order.
 
-    `energy_j`; `covariances` by term (J^2); `signed` effects of one standard uncertainty by term (J); `noise_j2_per_s` is the long-run
-    variance that power fluctuations not explained by the states add in one second; `dof` belongs to the covariances, by term.
+    `energy_j`; `covariances` by term (J^2); `signed` effects of one standard uncertainty by term (J); `dof` belongs to the
+    covariances, by term.
     `explained_w` is what the fit says of each reading and `residual_w` what it leaves (0 of holes); its middle is `middle_s`.
     `powers_w` belong to the `columns`. `errors_j` (readings x names) is what the part that is left of each reading does to each energy.
     """
@@ -48,7 +48,6 @@ class Fit:
     durations_s: Floats
     covariances: dict[str, Floats]
     signed: dict[str, Floats]
-    noise_j2_per_s: float
     dof: dict[str, float | None]
     n: int
     alignment: Alignment
@@ -210,7 +209,6 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
         durations,
         errors.covariances,
         signed,
-        errors.noise_j2_per_s,
         errors.dof,
         int((window.trust > 0).sum()),
         alignment,

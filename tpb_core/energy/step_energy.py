@@ -16,8 +16,8 @@ from tpb_core.energy.request_energy import by_step_energy
 from tpb_core.energy.request_shares import Roster, Shares
 from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.step_shares import StepShares, views_of
-from tpb_core.energy.step_split import BUSY, Split, StepSplits
-from tpb_core.energy.timeline import State
+from tpb_core.energy.step_split import Split, StepSplits
+from tpb_core.energy.timeline import BUSY, State
 
 Floats = npt.NDArray[np.float64]
 

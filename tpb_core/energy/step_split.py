@@ -20,7 +20,7 @@ from tpb_core.energy.split_rules import prefill_part
 from tpb_core.energy.step_scatter import Left, reading_noise, step_scatter, time_together_s
 from tpb_core.energy.step_work import BASE, DRAFT, RICHER, TERMS, Work, density, rows_on, work_of
 from tpb_core.energy.steps_said import Steps
-from tpb_core.energy.timeline import State, Timeline
+from tpb_core.energy.timeline import BUSY, State, Timeline
 
 Floats = npt.NDArray[np.float64]
 
@@ -30,7 +30,6 @@ DURATION_TOLERANCE = 0.1
 LEAST_CREDIBLE = 0.01
 VARYING = ("busy", "prefill", "decode", "kv", "prefill_kv")
 """Rates that make power vary within a state: a step costs a sum of these amounts and of its time, so its power is a sum of rates."""
-BUSY = (State.PREFILL, State.DECODE, State.MIXED, State.OTHER)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,9 @@ class State(IntEnum):
     OTHER = 4
 
 
+BUSY = (State.PREFILL, State.DECODE, State.MIXED, State.OTHER)
+
+
 @dataclass(frozen=True)
 class Timeline:
     """Piecewise-constant states: `state[k]` holds on `[edge_s[k], edge_s[k + 1])`; before and after, the domain is idle.
