@@ -105,6 +105,13 @@ class Blocks:
         off = (without - without.mean(axis=0)) / self.scale
         return np.asarray(off.T @ off * (len(self) - 1) / len(self))
 
+    def covariance_where_told(self) -> Floats:
+        """(p, p) of coefficients of any sign, by what each block pulls at the fit of all: finite where one block alone tells of a column."""
+        gram = self.gram.sum(axis=0)
+        inverse = np.linalg.inv(gram + RIDGE * max(float(np.trace(gram)), 1e-30) * np.eye(len(gram)))
+        pulls = (self.moment - self.gram @ (self.any_sign() * self.scale)) @ inverse / self.scale
+        return np.asarray(pulls.T @ pulls)
+
 
 def blocks_of(design: Floats, values: Floats, trust: Floats, length: int, most: int = 400) -> Blocks:
     """Cut rows into stretches of `length` (more where there would be over `most` of them) and add them up."""

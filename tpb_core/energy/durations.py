@@ -21,6 +21,8 @@ COMPUTE = ("busy", "prefill", "decode", "kv", "pairs")
 MOST_STEPS = 40_000
 BLOCK_STEPS = 50
 ROUNDS = 12
+MOVE = 0.1
+"""Small, so that steps stay on the side of a maximum that they were fitted on."""
 LONGEST_QUANTILE = 0.998
 
 
@@ -43,11 +45,11 @@ class Durations:
         return np.asarray(np.maximum.reduce(sums))
 
     def moved(self) -> Iterator[Durations]:
-        """The form with its coefficients one standard uncertainty off, along each independent direction of their errors."""
+        """The form with its coefficients `MOVE` standard uncertainties off, along each independent direction of their errors."""
         for k, covariance in enumerate(self.covariances):
             for off in independent_sources(covariance):
                 coefficients = list(self.coefficients)
-                coefficients[k] = coefficients[k] + off
+                coefficients[k] = coefficients[k] + MOVE * off
                 yield replace(self, coefficients=tuple(coefficients))
 
     def alone(self, work: Work) -> tuple[Floats, Floats]:
@@ -108,7 +110,7 @@ def _free(blocks: Blocks, coefficients: Floats) -> Floats:
     covariance = np.zeros((len(coefficients), len(coefficients)))
     free = [int(k) for k in np.flatnonzero(coefficients > 0)]
     if len(free) and len(blocks) > len(free):
-        covariance[np.ix_(free, free)] = blocks.of(free).covariance()
+        covariance[np.ix_(free, free)] = blocks.of(free).covariance_where_told()
     return covariance
 
 

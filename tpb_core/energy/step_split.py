@@ -12,7 +12,7 @@ from tpb_core.energy.blocks import blocks_of
 from tpb_core.energy.columns import pieces
 from tpb_core.energy.cost_model import CostModel, credibility, fit_costs
 from tpb_core.energy.covariance import LEAST_BLOCK_AVERAGINGS, LEAST_BLOCK_REFRESHES, block_length
-from tpb_core.energy.durations import Durations, fit_durations
+from tpb_core.energy.durations import MOVE, Durations, fit_durations
 from tpb_core.energy.filters import Filter
 from tpb_core.energy.regression import Fit
 from tpb_core.energy.run_energy import RunEnergy
@@ -204,7 +204,7 @@ class StepSplits:
             misfit = float(np.sqrt(np.average((shares - share) ** 2, weights=weights)))
             seconds = float(part @ prefill_part(rule, mine, mine.seconds, *alone))
             off = [_ratio(best.terms, best.coefficients, other[rule], whole_sum) - shares[0] for other in moved]
-            durations_u = float(np.sqrt(np.sum(np.square(off))))
+            durations_u = float(np.sqrt(np.sum(np.square(off)))) / MOVE
             errors = model.errors @ _slope(best.terms, best.coefficients, mine_of, whole_sum)
             made[rule] = Split(share, float(np.std(drawn)), durations_u, misfit, seconds, errors)
         return made
