@@ -106,7 +106,7 @@ class Blocks:
         return np.asarray(off.T @ off * (len(self) - 1) / len(self))
 
     def covariance_where_told(self) -> Floats:
-        """(p, p) of coefficients of any sign, by what each block pulls at the fit of all: finite where one block alone tells of a column."""
+        """(p, p) of coefficients of any sign, by what each block pulls at the fit of all: finite where one alone tells of a column."""
         gram = self.gram.sum(axis=0)
         inverse = np.linalg.inv(gram + RIDGE * max(float(np.trace(gram)), 1e-30) * np.eye(len(gram)))
         pulls = (self.moment - self.gram @ (self.any_sign() * self.scale)) @ inverse / self.scale
