@@ -66,8 +66,9 @@ class CostModel:
 
     @property
     def covariance(self) -> Floats:
-        """(terms, terms) of the drawn coefficients."""
-        return np.atleast_2d(np.cov(self.drawn.T))
+        """(terms, terms) of the drawn coefficients about the chosen ones, which at 0 are the least that they may be."""
+        off = self.drawn - self.chosen.coefficients
+        return np.asarray(off.T @ off / len(off))
 
     @property
     def chosen(self) -> CostForm:

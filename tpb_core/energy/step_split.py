@@ -198,7 +198,7 @@ class StepSplits:
         made: dict[str, Split] = {}
         for rule in rules:
             mine_of = sums[duration.name][rule]
-            drawn = [_ratio(best.terms, theta, mine_of, whole_sum) for theta in model.drawn]
+            drawn = np.array([_ratio(best.terms, theta, mine_of, whole_sum) for theta in model.drawn])
             shares = np.array(answers[rule])
             share = float(np.average(shares, weights=weights))
             misfit = float(np.sqrt(np.average((shares - share) ** 2, weights=weights)))
@@ -206,7 +206,7 @@ class StepSplits:
             off = [_ratio(best.terms, best.coefficients, other[rule], whole_sum) - shares[0] for other in moved]
             durations_u = float(np.sqrt(np.sum(np.square(off)))) / MOVE
             errors = model.errors @ _slope(best.terms, best.coefficients, mine_of, whole_sum)
-            made[rule] = Split(share, float(np.std(drawn)), durations_u, misfit, seconds, errors)
+            made[rule] = Split(share, float(np.sqrt(np.mean((drawn - shares[0]) ** 2))), durations_u, misfit, seconds, errors)
         return made
 
 
