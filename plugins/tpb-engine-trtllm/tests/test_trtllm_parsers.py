@@ -165,3 +165,31 @@ def test_a_stepped_wall_clock_is_noticed() -> None:
 def test_text_that_is_no_time_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         wall(1.7e9).run_ns(text)
+
+
+def test_a_slow_look_at_the_clocks_does_not_move_stamps() -> None:
+    """The realtime clock is 1.7e9 s ahead. A look of 0.1 ms in which the realtime clock was read last seems to show 50 us more."""
+    run_ns = iter([0, 0, 0, 0, 0, 0, 10**9, 10**9 + 100_000, 10**9, 10**9 + 100_000, 10**9, 10**9 + 100_000, 10**9, 10**9])
+    realtime_ns = iter([17 * 10**17] * 3 + [17 * 10**17 + 10**9 + 100_000] * 3)
+    clock = WallClock(lambda: next(run_ns), lambda: next(realtime_ns))
+    stamp = datetime.fromtimestamp(1.7e9 + 0.5).strftime(FORMAT)
+    assert clock.look() and clock.look()
+    assert clock.run_ns(stamp) == pytest.approx(0.5e9, abs=2000)
+
+
+@pytest.mark.parametrize(("overlap_ms", "begins_ms"), [(0.05, 10.05), (5.0, 10.0)])
+def test_steps_overlap_only_if_iterations_do(overlap_ms: float, begins_ms: float) -> None:
+    """Iterations 10 ms apart: what 0.05 ms would overlap is the clocks' doing; 5 ms is the engine's, and is left for the writer to say."""
+    now = datetime(2026, 11, 20, 12, 30, 0)
+    sink = RecordingSink()
+
+    def row(number: int, after_ms: float, latency_ms: float) -> dict[str, Any]:
+        batch = {"numScheduledRequests": 1, "numContextRequests": 0, "numGenRequests": 1, "numCtxTokens": 0}
+        stamp = (now + timedelta(milliseconds=after_ms)).strftime(FORMAT)
+        return {"iter": number, "iterLatencyMS": latency_ms, "timestamp": stamp, "inflightBatchingStats": batch}
+
+    log = StepLog(wall(now.timestamp()), stamped_at_start=True, needs_requests=False)
+    log.report([row(1, 0.0, 10.0 + overlap_ms), row(2, 10.0, 10.0)], sink)
+    first, second = sink.steps
+    assert (second.t0_ns - first.t0_ns) / 1e6 == pytest.approx(begins_ms, abs=0.002)
+    assert (second.t1_ns - first.t0_ns) / 1e6 == pytest.approx(20.0, abs=0.002)

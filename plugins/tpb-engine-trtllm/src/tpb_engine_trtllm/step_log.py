@@ -13,6 +13,8 @@ from tpb_engine_trtllm.wall_clock import WallClock
 _REMEMBERED = 10_000
 _FIRST_ROWS = 3
 """Iterations of the first request; rows before them may be late ones of the library's own warming up."""
+_MOVED_NS = 200_000
+"""What clocks that are kept in step may be moved against one another between two looks (500 parts in a million over 0.4 s)."""
 NO_TIME = "TensorRT-LLM's iteration statistics carry no time (releases that leave `timestamp` empty)"
 
 
@@ -25,6 +27,7 @@ class StepLog:
     def __init__(self, wall: WallClock, *, stamped_at_start: bool, needs_requests: bool) -> None:
         self._wall, self._stamped_at_start, self._needs_requests = wall, stamped_at_start, needs_requests
         self._states: dict[tuple[int, int], RequestState] = {}
+        self._ended_ns: dict[int, int] = {}
         self._dropped = 0
         self.emitted_tokens = 0
         """Of all steps so far."""
@@ -95,6 +98,10 @@ class StepLog:
             emitted = iteration.context_requests + iteration.generation_requests
         self.emitted_tokens += emitted
         t0_ns, t1_ns = self._span(iteration)
+        ended_ns = self._ended_ns.get(iteration.rank, t0_ns)
+        if t0_ns < ended_ns <= min(t0_ns + _MOVED_NS, t1_ns):  # the clocks moved, the iterations did not overlap
+            t0_ns = ended_ns
+        self._ended_ns[iteration.rank] = t1_ns
         return Step(
             t0_ns,
             t1_ns,

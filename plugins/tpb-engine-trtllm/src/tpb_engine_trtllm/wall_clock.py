@@ -30,7 +30,11 @@ class WallClock:
             if after_ns - before_ns < narrowest:
                 narrowest, offset_ns = after_ns - before_ns, (before_ns + after_ns) // 2 - real_ns
         last_ns, self._offset_ns = self._offset_ns, offset_ns
-        return last_ns is None or abs(offset_ns - last_ns) <= _STEPPED_NS
+        if last_ns is None or abs(offset_ns - last_ns) > _STEPPED_NS:
+            return last_ns is None
+        # The offset lies anywhere within the look. Moved no further than that shows, or a slow look would make steps overlap.
+        self._offset_ns = min(max(last_ns, offset_ns - narrowest // 2), offset_ns + narrowest // 2)
+        return True
 
     def run_ns(self, text: str) -> int:
         """A stamp on the run clock. Of a local time that a clock change repeats, the one nearest to now. Raises ValueError."""
