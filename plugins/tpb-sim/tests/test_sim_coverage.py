@@ -184,7 +184,7 @@ def test_every_world_has_one_stated_cell() -> None:
 
 def test_a_breach_of_a_stated_cell_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("tpb_attributors")
-    assert main(["--cells", "--world", "counter_wrap", "--seeds", "2", "--coverage", "1.1", "1.2"]) == 1
+    assert main(["--cells", "--world", "counter_reset", "--seeds", "2", "--coverage", "1.1", "1.2"]) == 1
     assert "the interval within the rig holds the truth in" in capsys.readouterr().out
 
 
