@@ -39,8 +39,7 @@ class Blocks:
 
         weight = np.ones(len(self)) if weight is None else weight
         gram, moment = np.tensordot(weight, self.gram, 1), weight @ self.moment
-        gram = gram + RIDGE * max(float(np.trace(gram)), 1e-30) * np.eye(len(moment))
-        root = np.linalg.cholesky(gram)
+        root = np.linalg.cholesky(_ridged(gram))
         coefficients, _ = optimize.nnls(root.T, np.linalg.solve(root, moment))
         return np.asarray(coefficients / self.scale)
 
@@ -94,23 +93,25 @@ class Blocks:
 
     def any_sign(self) -> Floats:
         """Coefficients (p) of plain least squares."""
-        gram = self.gram.sum(axis=0)
-        ridge = RIDGE * max(float(np.trace(gram)), 1e-30) * np.eye(len(gram))
-        return np.asarray(np.linalg.solve(gram + ridge, self.moment.sum(axis=0)) / self.scale)
+        return np.asarray(np.linalg.solve(_ridged(self.gram.sum(axis=0)), self.moment.sum(axis=0)) / self.scale)
 
     def covariance(self) -> Floats:
         """(p, p) of coefficients of any sign, by the jackknife: how they change where one block after the other is left out."""
-        ridge = RIDGE * max(float(np.trace(self.gram.sum(axis=0))), 1e-30) * np.eye(self.gram.shape[1])
-        without = np.linalg.solve(self.gram.sum(axis=0) + ridge - self.gram, (self.moment.sum(axis=0) - self.moment)[:, :, None])[:, :, 0]
+        rest = _ridged(self.gram.sum(axis=0)) - self.gram
+        without = np.linalg.solve(rest, (self.moment.sum(axis=0) - self.moment)[:, :, None])[:, :, 0]
         off = (without - without.mean(axis=0)) / self.scale
         return np.asarray(off.T @ off * (len(self) - 1) / len(self))
 
     def covariance_where_told(self) -> Floats:
         """(p, p) of coefficients of any sign, by what each block pulls at the fit of all: finite where one alone tells of a column."""
-        gram = self.gram.sum(axis=0)
-        inverse = np.linalg.inv(gram + RIDGE * max(float(np.trace(gram)), 1e-30) * np.eye(len(gram)))
+        inverse = np.linalg.inv(_ridged(self.gram.sum(axis=0)))
         pulls = (self.moment - self.gram @ (self.any_sign() * self.scale)) @ inverse / self.scale
         return np.asarray(pulls.T @ pulls)
+
+
+def _ridged(gram: Floats) -> Floats:
+    """Sums of products that can be inverted, whatever columns they are of."""
+    return np.asarray(gram + RIDGE * max(float(np.trace(gram)), 1e-30) * np.eye(len(gram)))
 
 
 def blocks_of(design: Floats, values: Floats, trust: Floats, length: int, most: int = 400) -> Blocks:

@@ -19,8 +19,6 @@ Bools = npt.NDArray[np.bool_]
 LARGEST_SHARE = 8
 """A block is never longer than this fraction (1/8) of the series."""
 NEGLIGIBLE = 1e-9
-LEAST_BLOCK_REFRESHES = 5
-LEAST_BLOCK_AVERAGINGS = 3
 LEAST_FOR_STAMPS = 12
 LEAST_LEFT = 0.2
 MARGIN = 0.5
@@ -56,8 +54,7 @@ def error_covariances(
     """
     good = observations.good[rows]
     usual = float(np.median(observations.cell_hi_s[rows] - observations.cell_lo_s[rows]))
-    memory = max(LEAST_BLOCK_AVERAGINGS * observations.averaging_s, LEAST_BLOCK_REFRESHES * observations.refresh_s)
-    block = block_length(residual, int(np.ceil(memory / max(usual, 1e-9))))
+    block = block_length(residual, int(np.ceil(observations.memory_s / max(usual, 1e-9))))
     share = observations.coverage
     sampled = block_covariance(weights * residual[:, None], block) * (1 - share)
     apart = weights - ideal

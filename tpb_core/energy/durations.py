@@ -102,7 +102,7 @@ def _larger(work: Work) -> Durations:
         for mine, terms, coefficients in zip(sides, form.parts, theta, strict=True)
     ]
     error = float(np.mean((test.seconds - check.seconds(test)) ** 2))
-    return Durations(form.name, form.parts, form.coefficients, error, tuple(covariances))
+    return replace(form, error=error, covariances=tuple(covariances))
 
 
 def _free(blocks: Blocks, coefficients: Floats) -> Floats:

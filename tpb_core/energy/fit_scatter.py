@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tpb_core.energy.blocks import blocks_of
-from tpb_core.energy.covariance import LEAST_BLOCK_AVERAGINGS, LEAST_BLOCK_REFRESHES, block_length
+from tpb_core.energy.covariance import block_length
 from tpb_core.energy.domain_energy import DomainEnergy
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.regression import MOST_INCREMENTS, Fit
@@ -75,8 +75,7 @@ def moved_powers(left: Left, fit: Fit) -> Floats:
     """Powers of a fit's columns, each row off by one standard uncertainty in another direction: a jackknife over blocks."""
     observations, rows = left.observations, left.rows
     usual_s = float(np.median(left.cell_s)) if left.readings else 1.0
-    memory_s = max(LEAST_BLOCK_AVERAGINGS * observations.averaging_s, LEAST_BLOCK_REFRESHES * observations.refresh_s)
-    block = block_length(left.unexplained_w, int(np.ceil(memory_s / max(usual_s, 1e-9))))
+    block = block_length(left.unexplained_w, int(np.ceil(observations.memory_s / max(usual_s, 1e-9))))
     if left.readings < 2 * max(block, left.unknowns):
         return np.zeros((0, left.unknowns))
     length_s = (observations.hi_s - observations.lo_s)[rows]

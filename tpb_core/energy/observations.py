@@ -22,6 +22,8 @@ SLOW_POLL = 0.7
 HOLE_FACTOR = 3.0
 """Power readings further apart than this multiple of what is usual leave a hole."""
 SHORTEST_S = 1e-6
+MEMORY_REFRESHES = 5
+MEMORY_AVERAGINGS = 3
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class Observations:
 
     def __len__(self) -> int:
         return len(self.mean_w)
+
+    @property
+    def memory_s(self) -> float:
+        """Seconds within which observations are not independent of one another, at least: what a block of them has to last."""
+        return max(MEMORY_AVERAGINGS * self.averaging_s, MEMORY_REFRESHES * self.refresh_s)
 
     @property
     def told(self) -> bool:

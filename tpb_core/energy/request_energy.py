@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from tpb_core.energy.ledger import TOTAL, RunBalance
 from tpb_core.energy.request_effects import RequestEffects
 from tpb_core.energy.request_shares import BY_TOKENS, Roster, Shares, roster_of, shares_by_members, shares_by_residence, step_seconds
 from tpb_core.energy.run_energy import RunEnergy
+from tpb_core.energy.step_scatter import StepScatter
 from tpb_core.energy.timeline import State
 
 if TYPE_CHECKING:
@@ -29,18 +30,39 @@ ShareRule = Callable[[RunEnergy, Roster, str, str, "Window", DomainEnergy], Shar
 NOBODY = -1
 
 
-def by_step_energy(energy: RunEnergy, roster: Roster, phase: str, domain: str, window: Window, known: DomainEnergy) -> Shares:
-    """Each step weighs by what the regression says that it took, members of a step by their tokens; idle by residence."""
-    if phase == "idle":
-        return shares_by_residence(energy, roster, energy.timeline(domain), window)
-    state = State.PREFILL if phase == "prefill" else State.DECODE
-    seconds = step_seconds(energy, domain, window, state)
+@dataclass(frozen=True)
+class _Seen:
+    """What the fits of a domain in a window say whatever the phase: scatter of steps, other credible powers by fit, degrees of freedom."""
+
+    scatter: StepScatter | None
+    moved: list[Floats]
+    dof: float | None
+
+
+class StepEnergyShares:
+    """Each step weighs by what the regression says that it took, members of a step by their tokens; idle by residence. A `ShareRule`."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], _Seen] = {}
+
+    def __call__(self, energy: RunEnergy, roster: Roster, phase: str, domain: str, window: Window, known: DomainEnergy) -> Shares:
+        if phase == "idle":
+            return shares_by_residence(energy, roster, energy.timeline(domain), window)
+        state = State.PREFILL if phase == "prefill" else State.DECODE
+        if (domain, window.window) not in self._seen:
+            self._seen[domain, window.window] = _seen_by_fits(energy, domain, window, known)
+        seen = self._seen[domain, window.window]
+        weights = _fitted_j(energy, known, window, step_seconds(energy, domain, window, state), seen.moved)
+        shares, *moved = shares_by_members(energy, roster, weights, state, [BY_TOKENS] * weights.shape[1], 1)
+        spread = np.sqrt(sum(((other.share - shares.share) ** 2 for other in moved), np.zeros(len(shares.share))))
+        return replace(shares, scatter=seen.scatter, spread=spread, spread_dof=seen.dof)
+
+
+def _seen_by_fits(energy: RunEnergy, domain: str, window: Window, known: DomainEnergy) -> _Seen:
     left = left_by_fits(energy, domain, window, known)
-    weights = _fitted_j(energy, known, window, seconds, [moved_powers(part, fit) for part, fit in zip(left, known.fits, strict=True)])
-    shares, *moved = shares_by_members(energy, roster, weights, state, [BY_TOKENS] * weights.shape[1], 1)
-    spread = np.sqrt(sum(((other.share - shares.share) ** 2 for other in moved), np.zeros(len(shares.share))))
+    moved = [moved_powers(part, fit) for part, fit in zip(left, known.fits, strict=True)]
     dof = min((max(part.readings - part.unknowns, 1.0) for part in left), default=None)
-    return replace(shares, scatter=scatter_of_fits(energy, domain, window, known, left), spread=spread, spread_dof=dof)
+    return _Seen(scatter_of_fits(energy, domain, window, known, left), moved, dof)
 
 
 def _fitted_j(energy: RunEnergy, known: DomainEnergy, window: Window, seconds: Floats, moved: list[Floats]) -> Floats:
@@ -60,11 +82,12 @@ def _fitted_j(energy: RunEnergy, known: DomainEnergy, window: Window, seconds: F
     return weight
 
 
-def request_energy(energy: RunEnergy, balance: RunBalance, method: str, rule: ShareRule = by_step_energy) -> dict[str, Any]:
+def request_energy(energy: RunEnergy, balance: RunBalance, method: str, rule: ShareRule | None = None) -> dict[str, Any]:
     """Columns of request_energy for the run's total in every window in which steps ran; empty where no member is known.
 
-    Rows of one (window, basis) and request -1 add up to the total's phases.
+    Rows of one (window, basis) and request -1 add up to the total's phases. Without a `rule`, `StepEnergyShares`.
     """
+    rule = rule or StepEnergyShares()
     tables: list[dict[str, Any]] = []
     if energy.activity.members is None or energy.activity.reason is not None:
         return {}

@@ -7,12 +7,11 @@ import numpy.typing as npt
 
 from tpb_core.api import Channel, Reason, Window
 from tpb_core.energy.cost_model import CostModel
-from tpb_core.energy.covariance import LEAST_BLOCK_AVERAGINGS, LEAST_BLOCK_REFRESHES
 from tpb_core.energy.domain_energy import PHASE_OF, DomainEnergy, Piece, channel_piece, domain_energy, frame, phase_seconds
 from tpb_core.energy.domains import Domain
 from tpb_core.energy.figures import Figure
 from tpb_core.energy.regression import Fit
-from tpb_core.energy.request_energy import by_step_energy
+from tpb_core.energy.request_energy import StepEnergyShares
 from tpb_core.energy.request_shares import Roster, Shares
 from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.step_shares import StepShares, views_of
@@ -20,6 +19,8 @@ from tpb_core.energy.step_split import Split, StepSplits
 from tpb_core.energy.timeline import BUSY, State
 
 Floats = npt.NDArray[np.float64]
+
+SHORTEST_STRETCH_S = 1e-3
 
 
 class StepEnergy:
@@ -31,6 +32,7 @@ class StepEnergy:
         self._pieces: dict[tuple[str, str], Piece | Reason] = {}
         self._split: dict[tuple[str, str, str], Split] = {}
         self._models: dict[str, CostModel] = {}
+        self._without_split = StepEnergyShares()
         self._shares: dict[tuple[str, str], dict[tuple[str, str], Shares]] = {}
 
     def of(self, rule: str, domain: Domain, window: Window) -> DomainEnergy:
@@ -62,7 +64,8 @@ class StepEnergy:
         mixed_s = float(self.splits.state_seconds(domain.name, State.MIXED, window).sum())
         once = (window.window, domain.name, rule)
         before = piece.figures.get(State.PREFILL, Figure(0.0)) + mixed.scaled(split.share)
-        split_u_j = _split_u_j(split, mixed, before, _together(piece.fit, split, mixed, model, self._memory_s(channel)))
+        memory_s = max(self.energy.meter(channel).observations.memory_s, SHORTEST_STRETCH_S)
+        split_u_j = _split_u_j(split, mixed, before, _together(piece.fit, split, mixed, model, memory_s))
         for phase, state, share, seconds_mixed, sign in (
             ("prefill", State.PREFILL, split.share, split.seconds, 1.0),
             ("decode", State.DECODE, 1.0 - split.share, mixed_s - split.seconds, -1.0),
@@ -114,7 +117,7 @@ class StepEnergy:
     def shares(self, rule: str, energy: RunEnergy, roster: Roster, phase: str, domain: str, window: Window, known: DomainEnergy) -> Shares:
         """How a phase is split among requests: steps by the model's energy, members by what their own tokens and contexts cost."""
         if phase == "idle" or (rule, domain, window.window) not in self._split:
-            return by_step_energy(energy, roster, phase, domain, window, known)
+            return self._without_split(energy, roster, phase, domain, window, known)
         key = (domain, window.window)
         if key not in self._shares:
             piece, members = self._pieces[key], energy.activity.members
@@ -124,10 +127,6 @@ class StepEnergy:
             scatter = self._models[domain].scatter
             self._shares[key] = StepShares(self.splits, roster, domain, window, piece.figures, by_rule, scatter).shares(views)
         return self._shares[key][rule, phase]
-
-    def _memory_s(self, channel: Channel) -> float:
-        observations = self.energy.meter(channel).observations
-        return max(LEAST_BLOCK_AVERAGINGS * observations.averaging_s, LEAST_BLOCK_REFRESHES * observations.refresh_s, 1e-3)
 
     def _piece(self, domain: Domain, channel: Channel, window: Window) -> Piece | Reason:
         key = (domain.name, window.window)

@@ -11,7 +11,7 @@ from tpb_core.api import Channel, Reason, Window
 from tpb_core.energy.blocks import blocks_of
 from tpb_core.energy.columns import pieces
 from tpb_core.energy.cost_model import CostModel, credibility, fit_costs
-from tpb_core.energy.covariance import LEAST_BLOCK_AVERAGINGS, LEAST_BLOCK_REFRESHES, block_length
+from tpb_core.energy.covariance import block_length
 from tpb_core.energy.durations import MOVE, Durations, fit_durations
 from tpb_core.energy.filters import Filter
 from tpb_core.energy.regression import Fit
@@ -142,9 +142,7 @@ class StepSplits:
         power = observations.mean_w[rows]
         first = design @ np.linalg.lstsq(design * trust[:, None], power * trust, rcond=None)[0]
         cell = observations.cell_hi_s[rows] - observations.cell_lo_s[rows]
-        memory = max(LEAST_BLOCK_AVERAGINGS * observations.averaging_s, LEAST_BLOCK_REFRESHES * observations.refresh_s)
-        memory /= max(float(np.median(cell)), 1e-9)
-        block = block_length(power - first, int(np.ceil(memory)))
+        block = block_length(power - first, int(np.ceil(observations.memory_s / max(float(np.median(cell)), 1e-9))))
         blocks = blocks_of(design, power, trust, block)
         model = fit_costs(blocks, names, others, self.times, np.random.default_rng(self.seed))
         columns = [*range(others), *(others + names.index(name) for name in model.chosen.terms)]
@@ -170,7 +168,7 @@ class StepSplits:
         mine = work.rows(chosen)
         part = inside[chosen] / np.maximum(mine.seconds, 1e-12)
         forms = [form for form in model.forms if form.credibility >= LEAST_CREDIBLE]
-        times = self.rated_durations(domain)
+        times = [(form, trusted) for form, trusted in self.rated_durations(domain) if trusted >= LEAST_CREDIBLE]
         whole = {name: TERMS[name](mine) for name in TERMS}
         whole_sum = {name: float(part @ amount) for name, amount in whole.items()}
         answers: dict[str, list[float]] = {rule: [] for rule in rules}
@@ -185,19 +183,17 @@ class StepSplits:
                 for rule in rules
             }
 
-        sums = {duration.name: prefill_sums(duration) for duration, trusted in times if trusted >= LEAST_CREDIBLE}
-        for duration, trusted in times:
-            if trusted < LEAST_CREDIBLE:
-                continue
+        sums = [prefill_sums(form) for form, _ in times]
+        for (_, trusted), sums_of in zip(times, sums, strict=True):
             weights += [form.credibility * trusted for form in forms]
             for rule in rules:
-                answers[rule] += [_ratio(form.terms, form.coefficients, sums[duration.name][rule], whole_sum) for form in forms]
+                answers[rule] += [_ratio(form.terms, form.coefficients, sums_of[rule], whole_sum) for form in forms]
         best, duration = model.chosen, times[0][0]
         alone = duration.alone(mine)
         moved = [prefill_sums(other) for other in duration.moved()]
         made: dict[str, Split] = {}
         for rule in rules:
-            mine_of = sums[duration.name][rule]
+            mine_of = sums[0][rule]
             drawn = np.array([_ratio(best.terms, theta, mine_of, whole_sum) for theta in model.drawn])
             shares = np.array(answers[rule])
             share = float(np.average(shares, weights=weights))

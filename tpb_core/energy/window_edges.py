@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from tpb_core.energy.block_differences import A_DIFFERENCE
 from tpb_core.energy.columns import Columns
 from tpb_core.energy.intervals import effective_dof
 from tpb_core.energy.observations import Observations
@@ -18,8 +19,6 @@ NEAR = 10
 """Cells on each side of an edge from which the scatter of power there is told."""
 LEAST_DIFFERENCES = 3
 """Fewer pairs of neighbouring cells inside a window do not tell how its power scatters: all power around it is taken, steps and all."""
-A_DIFFERENCE = 2 / 3
-"""Degrees of freedom for each difference of neighbours, which overlap."""
 LEAST_LEFT = 0.1
 """Share of the scatter of increments that is power's in any case: what stamps add to it is itself an estimate."""
 WHOLLY = 0.999
