@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tpb_attributors import Steps, StepsConfig
+from tpb_attributors import Steps, StepsConfig, Totals, TotalsConfig
 from tpb_core.api import BadInput, Channel, EnergyRow, Ledger, PreconditionFailed
 from tpb_core.energy.blocks import blocks_of
 from tpb_core.energy.durations import fit_durations
@@ -66,6 +66,15 @@ def test_ledgers_close_and_requests_add_up() -> None:
                 assert table[f"{phase}_j"][mine].sum() == pytest.approx(found[phase].joules, rel=1e-9, abs=1e-6)
 
 
+def test_the_total_of_a_window_does_not_depend_on_the_method() -> None:
+    world = metered(affine, 4, requests=80)
+    by_steps = Steps(StepsConfig()).attribute([world.run])
+    by_totals = Totals(TotalsConfig()).attribute([world.run])
+    for ledger in by_steps:
+        for basis in ("gross", "net_loaded"):
+            assert rows(ledger, basis)["total"] == replace(rows(by_totals[0], basis)["total"], method=ledger.method)
+
+
 def test_a_long_prompt_pays_for_itself() -> None:
     world = metered(affine, 3)
     ledger = Steps(StepsConfig(rules=["shapley"])).attribute([world.run])[0]
@@ -103,7 +112,7 @@ def test_fit_factor_is_metered_over_fitted() -> None:
 def test_no_step_log_is_refused_by_name_and_a_rule_that_does_not_exist_is_bad_input() -> None:
     world = metered(affine, 7, requests=30)
     with pytest.raises(BadInput, match="fair"):
-        Steps(StepsConfig(rules=["fair"])).attribute([world.run])
+        StepsConfig(rules=["fair"])
     del world.run.tables["steps"]
     world.run.members = None
     with pytest.raises(PreconditionFailed, match="no_step_log"):
@@ -175,4 +184,4 @@ def test_a_duty_cycle_sensor_works_too() -> None:
 
 def test_too_few_draws_are_refused() -> None:
     with pytest.raises(BadInput, match=r"attributor\.steps\.draws: 3 sets"):
-        Steps(StepsConfig(draws=3)).attribute([])
+        StepsConfig(draws=3)

@@ -9,7 +9,7 @@ from tpb_core.energy.columns import Columns
 from tpb_core.energy.covariance import stamp_noise
 from tpb_core.energy.observations import from_counter
 from tpb_core.energy.timeline import State, Timeline
-from tpb_core.energy.whole_steps import whole_steps
+from tpb_core.energy.whole_steps import neighbours, whole_steps
 
 
 def test_readings_that_share_a_step_make_up_for_each_other() -> None:
@@ -29,10 +29,11 @@ def test_readings_that_share_a_step_make_up_for_each_other() -> None:
     prefill = 1 + names.index(State.PREFILL)
     weights, ideal = np.zeros((3, 1 + len(names))), np.zeros((3, 1 + len(names)))
     weights[:, prefill], ideal[:, prefill] = [1.2, 0.6, 0.0], [1.0, 0.5, 0.0]
-    found = whole_steps(columns, counter, slice(0, 3), weights, ideal, np.full(len(columns.names), 100.0), shift_s)
-    assert found.factors[prefill] == pytest.approx(0.2 / np.hypot(1 / 6, 1 / 30))
-    assert found.factors[0] == 1.0
-    assert found.neighbours == pytest.approx(0.4)
+    powers_w = np.full(len(columns.names), 100.0)
+    factors = whole_steps(columns, counter, slice(0, 3), weights, ideal, powers_w, shift_s)
+    assert factors[prefill] == pytest.approx(0.2 / np.hypot(1 / 6, 1 / 30))
+    assert factors[0] == 1.0
+    assert neighbours(columns, counter, slice(0, 3), powers_w, shift_s) == pytest.approx(0.4)
 
 
 def test_uncertain_stamps_are_told_from_steps_that_fluctuate() -> None:
@@ -44,8 +45,8 @@ def test_uncertain_stamps_are_told_from_steps_that_fluctuate() -> None:
     moved_j = power_w * stamp_u_s * rng.normal(size=n + 1)
     residual_w = (steps_j + np.diff(moved_j)) / length_s
     beforehand = np.full(n + 1, 10e-3)
-    stamps, shown_s = stamp_noise(residual_w, np.full(n, length_s), np.full(n + 1, power_w), beforehand, 0.1, 0.4)
-    assert shown_s == pytest.approx(stamp_u_s, rel=0.05)
-    assert stamps[0] == pytest.approx(stamp_u_s, rel=0.1)
-    unaware_s = stamp_noise(residual_w, np.full(n, length_s), np.full(n + 1, power_w), beforehand, 0.1)[1]
+    stamps = stamp_noise(residual_w, np.full(n, length_s), np.full(n + 1, power_w), beforehand, 0.1, 0.4)
+    assert stamps.shown_s == pytest.approx(stamp_u_s, rel=0.05)
+    assert stamps.u_s[0] == pytest.approx(stamp_u_s, rel=0.1)
+    unaware_s = stamp_noise(residual_w, np.full(n, length_s), np.full(n + 1, power_w), beforehand, 0.1, 0.0).shown_s
     assert unaware_s < 0.7 * stamp_u_s

@@ -49,6 +49,8 @@ def compose(words: Sequence[str]) -> Point:
         from tpb_core.config.interpreter import find_python
 
         engine["python"] = find_python(engine["python"])
+    for attributor in (c for c in chosen if c.group == "attributor"):  # a value that it refuses is told before hours of measuring
+        attributor.config_class(**config["attributor"][attributor.section.removeprefix("attributor.")])
     return Point(
         engine=engine,
         meters=config.get("meter", {}),

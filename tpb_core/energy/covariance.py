@@ -10,8 +10,7 @@ import numpy.typing as npt
 from tpb_core.energy.long_run import left_by_fit
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.refresh_grid import CHUNK
-from tpb_core.energy.whole_steps import WholeSteps
-from tpb_core.energy.window_edges import Division, beside, readings_divided
+from tpb_core.energy.window_edges import Division, readings_divided
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -21,7 +20,7 @@ LARGEST_SHARE = 8
 NEGLIGIBLE = 1e-9
 LEAST_FOR_STAMPS = 12
 LEAST_LEFT = 0.2
-MARGIN = 0.5
+MARGIN = 0.25
 """Standard deviations of a lag-one autocovariance that are added to it: few increments do not rule small jitter out."""
 WANDER = 0.015
 """How far the line through a chunk of refreshes is off, as a share of the bracket (found by simulation for brackets of 20 to 60 ms)."""
@@ -38,19 +37,36 @@ class Errors:
     dof: dict[str, float | None]
 
 
+@dataclass(frozen=True)
+class Stamps:
+    """Standard uncertainty of the n + 1 stamps of increments, seconds, and as much of it as the residual shows."""
+
+    u_s: Floats
+    shown_s: float
+
+
+@dataclass(frozen=True)
+class Increments:
+    """Of increments: how uncertain their stamps are, the power at each of these (n + 1), how those at the window's edges were divided, and
+    by what `factors` (q) fluctuations of whole steps err more than readings cut by time would.
+    """
+
+    stamps: Stamps
+    stamp_w: Floats
+    division: Division
+    factors: Floats
+
+
 def error_covariances(
-    observations: Observations, rows: slice, residual: Floats, weights: Floats, ideal: Floats, power: Floats, unknowns: int,
-    edges_s: tuple[float, float], whole: WholeSteps, noise_w: float | None = None, division: Division | None = None,
-    stamp_w: Floats | None = None,
+    observations: Observations, rows: slice, residual: Floats, weights: Floats, ideal: Floats, unknowns: int,
+    edges_s: tuple[float, float], noise_w: float | None, increments: Increments | None,
 ) -> Errors:  # fmt: skip
     """What sampling, reading noise and uncertain stamps do to energies that are `weights` (n x q, seconds) times the readings.
 
     `ideal` (n x q) are the seconds of each cell that truly belong to each energy. Power that the model does not explain enters an energy
     with weights where the truth has ideal, so it errs by the difference, as far as readings cover the time; the rest is a sample.
-    `whole` says by how much that difference, taken of whole steps, is smaller or larger than taken of readings.
-    Of increments, `division` says how those at the window's edges were divided: that is no difference, and has a term of its own.
-    `stamp_w` (n + 1) is the power at each of their stamps. `noise_w` of single readings where it was seen at rest: what scatters more
-    than that under load is power that readings cover.
+    How increments at the window's edges were divided is no such difference, and has a term of its own. `noise_w` of single readings where
+    it was seen at rest: what scatters more than that under load is power that readings cover.
     """
     good = observations.good[rows]
     usual = float(np.median(observations.cell_hi_s[rows] - observations.cell_lo_s[rows]))
@@ -58,31 +74,28 @@ def error_covariances(
     share = observations.coverage
     sampled = block_covariance(weights * residual[:, None], block) * (1 - share)
     apart = weights - ideal
-    if division is not None:
-        apart[:, 0] -= division.taken_s - ideal[:, 0]
+    if increments is not None:
+        apart[:, 0] -= increments.division.taken_s - ideal[:, 0]
     covered = block_covariance(apart * residual[:, None], block) * share
     covariances: dict[str, Floats] = {}
     seconds = max(float(ideal[:, 0].sum()), 1e-9)
     left = left_by_fit(seconds / max(observations.averaging_s, observations.refresh_s, 1e-9), unknowns)
-    if observations.increments:
-        around = np.maximum(beside(power) if stamp_w is None else stamp_w, 0.0)
+    edge_dof: float | None = None
+    divided = np.zeros_like(sampled)
+    if increments is not None:
+        around, stamps = np.maximum(increments.stamp_w, 0.0), increments.stamps
         length = observations.hi_s[rows] - observations.lo_s[rows]
         wander = WANDER * observations.lateness_s if observations.told else 0.0
-        stamps, shown_s = increment_stamps(observations, rows, residual, around, whole.neighbours)
-        covariances["edges"] = stamp_covariance(weights, length, around, stamps, wander)
-        shown = share * stamp_covariance(apart, length, around, np.full_like(stamps, shown_s))
-        covered = _without(covered, shown)
+        covariances["edges"] = stamp_covariance(weights, length, around, stamps.u_s, wander)
+        shown = share * stamp_covariance(apart, length, around, np.full_like(stamps.u_s, stamps.shown_s))
+        covered = _without(covered, shown) * np.outer(increments.factors, increments.factors)
+        divided[0, 0], edge_dof = increments.division.variance_j2, increments.division.dof
     else:
         scatter = white_noise(residual, good)
         sigma = max(scatter if noise_w is None else min(scatter, noise_w), observations.quantum_w / float(np.sqrt(12)))
         covariances["noise"] = share * sigma**2 * (weights[good].T @ weights[good])
-    covariances["sampling"] = (sampled + covered * np.outer(whole.factors, whole.factors)) / left
-    edge_dof: float | None = None
-    divided = np.zeros_like(sampled)
-    if division is not None:
-        divided[0, 0], edge_dof = division.variance_j2, division.dof
-    elif not observations.increments:
         divided[0, 0] = readings_divided(observations, rows, residual, edges_s)
+    covariances["sampling"] = (sampled + covered) / left
     covariances["window_edges"] = divided
     inside = int(np.count_nonzero(ideal[:, 0]))
     dof = {"sampling": max(min(len(residual) / block - unknowns, inside - 1), 2.0), "window_edges": edge_dof}
@@ -141,33 +154,29 @@ def noise_of(second: Floats) -> float:
     return float(np.median(np.abs(second)) / 0.6745 / np.sqrt(6)) if len(second) else 0.0
 
 
-def increment_stamps(
-    observations: Observations, rows: slice, residual: Floats, around: Floats, neighbours: float = 0.0
-) -> tuple[Floats, float]:
-    """`stamp_noise` of increments, `around` their n + 1 stamps being the power (W)."""
+def increment_stamps(observations: Observations, rows: slice, residual: Floats, power: Floats, neighbours: float) -> Stamps:
+    """`stamp_noise` of increments, of whose n + 1 stamps `power` is the watts."""
     known = np.concatenate([observations.jitter_lo_s[rows][:1], observations.jitter_hi_s[rows]]) / np.sqrt(12)
     least = LEAST_EVEN_SHARE if observations.told else LEAST_STAMP_SHARE
-    return stamp_noise(residual, observations.hi_s[rows] - observations.lo_s[rows], around, known, least, neighbours)
+    return stamp_noise(residual, observations.hi_s[rows] - observations.lo_s[rows], power, known, least, neighbours)
 
 
-def stamp_noise(
-    residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Floats, least: float, neighbours: float = 0.0
-) -> tuple[Floats, float]:
-    """Standard uncertainty in seconds of each edge of increments, from how neighbouring increments make up for each other.
+def stamp_noise(residual: Floats, length_s: Floats, power: Floats, stamp_u_s: Floats, least: float, neighbours: float) -> Stamps:
+    """How uncertain each edge of increments is, from how neighbouring increments make up for each other.
 
     An edge moved by e takes P·e from one increment and gives it to the next: the variance of the energies left over is v + 2(P·u)², their
     lag-one autocovariance r·v - (P·u)², where v is of steps that fluctuate and r (`neighbours`) of those across an edge. At most what
-    is known of the stamps beforehand (`stamp_u_s`), which also stands where there are few increments. Second, what the residual shows.
+    is known of the stamps beforehand (`stamp_u_s`), which also stands where there are few increments.
     """
     if len(residual) < LEAST_FOR_STAMPS:
-        return stamp_u_s, 0.0
+        return Stamps(stamp_u_s, 0.0)
     left_over = residual * length_s
     variance = float(np.mean(left_over**2))
     together = (float(np.mean(left_over[1:] * left_over[:-1])) - neighbours * variance) / (1 + 2 * neighbours)
     mean_w = max(float(np.mean(np.abs(power))), 1e-12)
     found = float(np.sqrt(max(-together, 0.0) + MARGIN * variance / float(np.sqrt(len(residual))))) / mean_w
     shown = float(np.sqrt(max(-together, 0.0))) / mean_w
-    return np.asarray(np.clip(found, least * stamp_u_s, stamp_u_s)), min(shown, float(np.median(stamp_u_s)))
+    return Stamps(np.clip(found, least * stamp_u_s, stamp_u_s), min(shown, float(np.median(stamp_u_s))))
 
 
 def stamp_covariance(weights: Floats, length_s: Floats, power_w: Floats, stamp_u_s: Floats, common_u_s: float = 0.0) -> Floats:

@@ -15,6 +15,7 @@ import numpy as np
 from tpb_core.api import BASES, PHASES, BudgetRow, EnergyRow, Ledger, PreconditionFailed, Reason
 from tpb_core.energy.balance import Balance
 from tpb_core.energy.domain_energy import domain_energy, phase_seconds
+from tpb_core.energy.domain_work import DomainWork
 from tpb_core.energy.figures import Figure, total_of
 from tpb_core.energy.intervals import interval
 from tpb_core.energy.ledger import TOTAL, RunBalance, balance_of
@@ -59,7 +60,8 @@ class Pair:
 def measured(run: RunView) -> Measured:
     """Totals of one run, and its work."""
     energy = RunEnergy(run)
-    balance = balance_of(energy, lambda e, domain, window: domain_energy(e, domain, window, largest_u_share=1.0))
+    work = DomainWork(energy)
+    balance = balance_of(energy, lambda e, domain, window: domain_energy(e, domain, window, work.rates(domain.name), largest_u_share=1.0))
     table = run.columns("requests")
     requests = inputs = outputs = 0
     if table is not None and "output_tokens" in table and "input_tokens" in table:

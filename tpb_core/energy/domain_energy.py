@@ -73,17 +73,17 @@ def domain_energy(
     energy: RunEnergy,
     domain: Domain,
     window: Window,
+    rates: Mapping[str, npt.NDArray[np.float64]] | None = None,
     *,
     largest_u_share: float,
-    covariates: Mapping[str, npt.NDArray[np.float64]] | None = None,
 ) -> DomainEnergy:
     """Energy of a metered domain: its primary channel's, or the sum of its parts, times the share that the run owns.
 
-    `largest_u_share`: a phase whose standard uncertainty is a larger share of the window's energy is NULL. `covariates` are what makes
-    power vary within a state, where the step log tells it.
+    `rates` are what makes power vary within a state, where the step log tells it (`DomainWork.rates`). `largest_u_share`: a phase whose
+    standard uncertainty is a larger share of the window's energy is NULL.
     """
     seconds = phase_seconds(energy, domain.name, window)
-    pieces = [channel_piece(energy, domain, channel, window, covariates) for channel in domain.givers]
+    pieces = [channel_piece(energy, domain, channel, window, rates) for channel in domain.givers]
     broken = next((piece for piece in pieces if isinstance(piece, Reason)), None)
     if broken is not None:
         return frame(energy, domain, seconds, broken)
@@ -144,9 +144,9 @@ def _timeline_reason(energy: RunEnergy, domain: Domain, window: Window) -> Reaso
 
 
 def channel_piece(
-    energy: RunEnergy, domain: Domain, channel: Channel, window: Window, covariates: Mapping[str, npt.NDArray[np.float64]] | None = None
+    energy: RunEnergy, domain: Domain, channel: Channel, window: Window, rates: Mapping[str, npt.NDArray[np.float64]] | None
 ) -> Piece | Reason:
-    """Figures by state from one channel, or why it gives nothing. `covariates` are what makes power vary within a state."""
+    """Figures by state from one channel, or why it gives nothing. `rates` are what makes power vary within a state."""
     meter = energy.meter(channel)
     t0_s, t1_s = energy.bounds_s(window)
     reason = unusable(meter, t0_s, t1_s, allocated=domain.allocated)
@@ -154,7 +154,7 @@ def channel_piece(
         return reason
     others = [energy.meter(other).observations for other in domain.checks if other.channel != channel.channel]
     observations, holes = bridged(meter.observations, others, t0_s, t1_s)
-    fit = fit_window(observations, energy.timeline(domain.name), t0_s, t1_s, meter.timing, energy.at_rest(channel), covariates)
+    fit = fit_window(observations, energy.timeline(domain.name), t0_s, t1_s, meter.timing, energy.at_rest(channel), rates)
     figures = figures_of(energy, meter, fit, window)
     if holes:
         change_j, gap_u_j = refilled(holes, fit, observations.averaging_s)

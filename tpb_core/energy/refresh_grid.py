@@ -17,6 +17,7 @@ CHUNK = 64
 FITS = 0.65
 """Largest distance from the line, in widths of the bracket, at which the grid is believed: half of it, and a little unevenness."""
 LEFT_OVER = 0.15
+"""Share of the bracket that stays uncertain from one refresh to the next."""
 TIE = 0.49
 UNEVEN = 0.04
 """Full width of how unevenly sensors refresh, as a share of the period (A100: 100 to 102 ms in nine of ten)."""
@@ -25,7 +26,6 @@ LONGEST_TURN = 0.25
 """Longest stretch between reads that saw nothing new, as a share of all reads: longer ones are no matter of chance."""
 DOUBLE = 1.5
 """Least increment that counts as two refreshes, in those beside it."""
-"""Share of the bracket that stays uncertain from one refresh to the next."""
 
 
 def _lines(cycle: Floats, t: Floats) -> tuple[Floats, Floats]:

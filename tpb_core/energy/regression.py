@@ -16,10 +16,10 @@ import numpy.typing as npt
 from tpb_core.energy.alignment import Alignment, Timing, align
 from tpb_core.energy.at_rest import AtRest
 from tpb_core.energy.columns import Columns
-from tpb_core.energy.covariance import error_covariances, increment_stamps
+from tpb_core.energy.covariance import Increments, error_covariances, increment_stamps
 from tpb_core.energy.observations import Observations
 from tpb_core.energy.timeline import State, Timeline
-from tpb_core.energy.whole_steps import WholeSteps, whole_steps
+from tpb_core.energy.whole_steps import neighbours, whole_steps
 from tpb_core.energy.window_edges import Seen, beside, divide_increments, power_at_stamps
 
 Floats = npt.NDArray[np.float64]
@@ -163,12 +163,12 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
     overlap = window.overlap(shift)
     explained = full @ theta
     residual = np.where(window.trust > 0, window.power - explained, 0.0)
-    division = stamp_w = None
+    seen = stamps = division = None
     if observations.increments:
-        stamp_u_s, _ = increment_stamps(observations, rows, residual, beside(window.power))
-        seen = Seen(residual, window.power, window.trust > 0, stamp_u_s)
+        shared = neighbours(columns, observations, rows, theta[:size], shift)
+        stamps = increment_stamps(observations, rows, residual, beside(window.power), shared)
+        seen = Seen(residual, window.power, window.trust > 0, stamps.u_s)
         division = divide_increments(observations, rows, seen, columns, design, shift)
-        stamp_w = power_at_stamps(observations, rows, seen, columns, theta[:size], shift, division)
     taken = overlap if division is None else division.taken_s
     missing = columns.durations_s - design.T @ taken  # seconds of each column that the cells taken for the window do not show
     slope = np.array([_total_slope(window, columns, alignment, design, powers, k) for k in range(extra)])
@@ -184,14 +184,14 @@ def _fit(window: FitWindow, columns: Columns, alignment: Alignment, timing: Timi
     keep = [0, *(1 + j for j in inside)]
     ideal = np.column_stack([overlap, *(overlap * design[:, j] for j in inside)])
     edges = (window.t0_s + shift, window.t1_s + shift)
-    whole = WholeSteps(np.ones(len(keep)))
-    if observations.increments:
+    increments = None
+    if seen is not None and stamps is not None and division is not None:
         undivided = weights[:, keep]
         undivided[:, 0] -= taken - overlap
-        whole = whole_steps(columns, observations, rows, undivided, ideal, theta[:size], shift)
-    errors = error_covariances(
-        observations, rows, residual, weights[:, keep], ideal, window.power, size + extra, edges, whole, window.noise_w, division, stamp_w
-    )
+        factors = whole_steps(columns, observations, rows, undivided, ideal, theta[:size], shift)
+        stamp_w = power_at_stamps(observations, rows, seen, columns, theta[:size], shift, division)
+        increments = Increments(stamps, stamp_w, division, factors)
+    errors = error_covariances(observations, rows, residual, weights[:, keep], ideal, size + extra, edges, window.noise_w, increments)
     if ("in", State.IDLE) in columns.names:
         bent = np.ones(len(keep))
         k = 1 + inside.index(columns.names.index(("in", State.IDLE)))

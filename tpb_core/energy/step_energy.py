@@ -26,8 +26,8 @@ SHORTEST_STRETCH_S = 1e-3
 class StepEnergy:
     """The method `steps/<rule>` for a run. Everything that does not depend on the rule is kept and used by all rules."""
 
-    def __init__(self, energy: RunEnergy, splits: StepSplits, rules: list[str], largest_u_share: float) -> None:
-        self.energy, self.splits, self.rules, self.largest_u_share = energy, splits, rules, largest_u_share
+    def __init__(self, splits: StepSplits, rules: list[str], largest_u_share: float) -> None:
+        self.energy, self.work, self.splits, self.rules, self.largest_u_share = splits.energy, splits.work, splits, rules, largest_u_share
         self._unmixed: dict[tuple[str, str], DomainEnergy] = {}
         self._pieces: dict[tuple[str, str], Piece | Reason] = {}
         self._split: dict[tuple[str, str, str], Split] = {}
@@ -61,7 +61,7 @@ class StepEnergy:
             self._split.update({(name, domain.name, window.window): split for name, split in made.items()})
         split = self._split[rule, domain.name, window.window]
         mixed = piece.figures.get(State.MIXED, Figure(0.0))
-        mixed_s = float(self.splits.state_seconds(domain.name, State.MIXED, window).sum())
+        mixed_s = float(self.work.state_seconds(domain.name, State.MIXED, window).sum())
         once = (window.window, domain.name, rule)
         before = piece.figures.get(State.PREFILL, Figure(0.0)) + mixed.scaled(split.share)
         memory_s = max(self.energy.meter(channel).observations.memory_s, SHORTEST_STRETCH_S)
@@ -86,10 +86,7 @@ class StepEnergy:
         """A window without mixed steps. It too needs to know how power varies with the work of a step: where long steps draw more than
         short ones, the mean power of a state is not its energy over its time.
         """
-        if self.energy.activity.reason is not None:
-            return domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share)
-        varies = self.splits.covariates(domain.name)
-        return domain_energy(self.energy, domain, window, largest_u_share=self.largest_u_share, covariates=varies)
+        return domain_energy(self.energy, domain, window, self.work.rates(domain.name), largest_u_share=self.largest_u_share)
 
     def described(self) -> dict[str, object]:
         """The chosen forms, for the ledger's parameters."""
@@ -108,8 +105,8 @@ class StepEnergy:
 
     def _modelled_j(self, domain: str, window: Window) -> float:
         """What the cost model says of a domain's steps in a window, joules."""
-        work = self.splits.shared_work(domain)
-        inside = sum((self.splits.state_seconds(domain, state, window) for state in BUSY), np.zeros(len(work)))
+        work = self.work.of(domain)
+        inside = sum((self.work.state_seconds(domain, state, window) for state in BUSY), np.zeros(len(work)))
         used = np.flatnonzero(inside > 0)
         mine = work.rows(used)
         return float(self._models[domain].chosen.joules(mine) @ (inside[used] / np.maximum(mine.seconds, 1e-12)))
@@ -131,7 +128,7 @@ class StepEnergy:
     def _piece(self, domain: Domain, channel: Channel, window: Window) -> Piece | Reason:
         key = (domain.name, window.window)
         if key not in self._pieces:
-            self._pieces[key] = channel_piece(self.energy, domain, channel, window, self.splits.covariates(domain.name))
+            self._pieces[key] = channel_piece(self.energy, domain, channel, window, self.work.rates(domain.name))
         return self._pieces[key]
 
 

@@ -103,9 +103,9 @@ class StepShares:
         self.scatter = scatter
         self.energy, self.roster, self.figures, self.split = splits.energy, roster, figures, split
         self.owned = splits.energy.tree.domains[domain].share
-        self.work = splits.shared_work(domain)
+        self.work = splits.work.of(domain)
         seconds = np.maximum(self.work.seconds, 1e-12)
-        self.inside = {state: splits.state_seconds(domain, state, window) / seconds for state in (*OF_PHASE.values(), State.MIXED)}
+        self.inside = {state: splits.work.state_seconds(domain, state, window) / seconds for state in (*OF_PHASE.values(), State.MIXED)}
         self.mixed = np.flatnonzero(self.inside[State.MIXED] > 0)
         self._alone: dict[str, tuple[Work, Work]] = {}
 

@@ -12,15 +12,15 @@ from tpb_core.energy.blocks import blocks_of
 from tpb_core.energy.columns import pieces
 from tpb_core.energy.cost_model import CostModel, credibility, fit_costs
 from tpb_core.energy.covariance import block_length
+from tpb_core.energy.domain_work import DomainWork
 from tpb_core.energy.durations import MOVE, Durations, fit_durations
 from tpb_core.energy.filters import Filter
 from tpb_core.energy.regression import Fit
-from tpb_core.energy.run_energy import RunEnergy
 from tpb_core.energy.split_rules import prefill_part
 from tpb_core.energy.step_scatter import Left, reading_noise, step_scatter, time_together_s
-from tpb_core.energy.step_work import BASE, DRAFT, RICHER, TERMS, Work, density, rows_on, work_of
+from tpb_core.energy.step_work import BASE, DRAFT, RICHER, TERMS, density, rows_on
 from tpb_core.energy.steps_said import Steps
-from tpb_core.energy.timeline import BUSY, State, Timeline
+from tpb_core.energy.timeline import State
 
 Floats = npt.NDArray[np.float64]
 
@@ -28,8 +28,6 @@ LEAST_ROWS_A_TERM = 8
 MOST_ROWS = 80_000
 DURATION_TOLERANCE = 0.1
 LEAST_CREDIBLE = 0.01
-VARYING = ("busy", "prefill", "decode", "kv", "prefill_kv")
-"""Rates that make power vary within a state: a step costs a sum of these amounts and of its time, so its power is a sum of rates."""
 
 
 @dataclass(frozen=True)
@@ -51,52 +49,17 @@ class Split:
 class StepSplits:
     """Cost models of a run's domains, each fitted once over its measured windows, and the splits that follow from them."""
 
-    def __init__(self, energy: RunEnergy, measured: list[Window], times: int = 200, seed: int = 0) -> None:
-        self.energy, self.measured, self.times, self.seed = energy, measured, times, seed
-        self.work = work_of(energy.run, energy.activity)
+    def __init__(self, work: DomainWork, measured: list[Window], times: int = 200, seed: int = 0) -> None:
+        self.work, self.energy, self.measured, self.times, self.seed = work, work.energy, measured, times, seed
         self._durations: dict[frozenset[str] | None, list[Durations]] = {}
         self._models: dict[str, CostModel | Reason] = {}
-        self._shared: dict[frozenset[str] | None, Work] = {}
-
-    def shared_work(self, domain: str) -> Work:
-        """The work of a domain's steps; where steps of several instances overlap, seconds are divided among them. Others have none."""
-        key = self.energy.instances(domain)
-        if key not in self._shared:
-            rows = rows_on(self.energy.activity, key)
-            seconds = np.zeros(len(self.work))
-            for state in BUSY:
-                seconds[rows] += self._seconds(self.energy.timeline(domain), rows, state, None)
-            self._shared[key] = replace(self.work, seconds=seconds)
-        return self._shared[key]
-
-    def state_seconds(self, domain: str, state: State, window: Window) -> Floats:
-        """Seconds of each step in a window while the domain is in a state."""
-        rows = rows_on(self.energy.activity, self.energy.instances(domain))
-        seconds = np.zeros(len(self.work))
-        seconds[rows] = self._seconds(self.energy.timeline(domain), rows, state, self.energy.bounds_s(window))
-        return seconds
-
-    def _seconds(self, timeline: Timeline, rows: npt.NDArray[np.int64], state: State, bounds: tuple[float, float] | None) -> Floats:
-        t0, t1 = self.energy.activity.t0_s[rows], self.energy.activity.t1_s[rows]
-        if bounds is not None:
-            t0, t1 = np.clip(t0, *bounds), np.clip(t1, *bounds)
-        upto = timeline.cumulative(state, np.concatenate([t0, t1]), shared=True)
-        return np.asarray(upto[len(rows) :] - upto[: len(rows)])
-
-    def covariates(self, domain: str) -> dict[str, Floats]:
-        """What makes power vary within a state: the rates of `VARYING`, those of a draft model by themselves."""
-        rows = rows_on(self.energy.activity, self.energy.instances(domain))
-        work = self.shared_work(domain).rows(rows)
-        timeline = self.energy.timeline(domain)
-        amounts = {name: TERMS[name](work) for name in (*VARYING, *(DRAFT if work.draft.any() else ()))}
-        return {name: density(timeline, self.energy.activity, rows, amount) for name, amount in amounts.items()}
 
     def durations(self, domain: str) -> list[Durations]:
         """Forms of the duration of a domain's steps, the best first."""
         key = self.energy.instances(domain)
         if key not in self._durations:
             rows = rows_on(self.energy.activity, key)
-            self._durations[key] = fit_durations(self.work.rows(rows), np.random.default_rng(self.seed))
+            self._durations[key] = fit_durations(self.work.all_steps.rows(rows), np.random.default_rng(self.seed))
         return self._durations[key]
 
     def rated_durations(self, domain: str) -> list[tuple[Durations, float]]:
@@ -124,7 +87,7 @@ class StepSplits:
         margin = 2 * observations.averaging_s + 1.0
         points, row = pieces(timeline, (float(observations.lo_s[rows][0]) - margin, float(observations.hi_s[rows][-1]) + margin))
         steps = rows_on(activity, energy.instances(domain))
-        work = self.shared_work(domain).rows(steps)
+        work = self.work.of(domain).rows(steps)
         idle = np.where(row >= 0, timeline.state[np.maximum(row, 0)] == State.IDLE, True).astype(np.float64)
         names: list[str] = []
         signals = [idle] if idle.any() else []
@@ -152,7 +115,7 @@ class StepSplits:
         middle_s = (observations.lo_s[rows] + observations.hi_s[rows]) / 2
         left = Left(observations, rows, unexplained_w, fit.alignment.shift_s, self._noise_w(channel), len(columns))
         order = steps[np.argsort(activity.t0_s[steps], kind="stable")]
-        joules = model.chosen.joules(self.shared_work(domain).rows(order))
+        joules = model.chosen.joules(self.work.of(domain).rows(order))
         said = Steps(activity.t0_s[order], activity.t1_s[order], joules, float(powers[:others].sum()))
         scatter = step_scatter(left, said, time_together_s(activity, order))
         return replace(model, scatter=scatter, errors=errors, middle_s=middle_s)
@@ -162,8 +125,8 @@ class StepSplits:
 
     def split(self, domain: str, window: Window, model: CostModel, rules: list[str]) -> dict[str, Split]:
         """Split the mixed energy of a window under each rule."""
-        work = self.shared_work(domain)
-        inside = self.state_seconds(domain, State.MIXED, window)
+        work = self.work.of(domain)
+        inside = self.work.state_seconds(domain, State.MIXED, window)
         chosen = np.flatnonzero(inside > 0)
         mine = work.rows(chosen)
         part = inside[chosen] / np.maximum(mine.seconds, 1e-12)

@@ -27,6 +27,7 @@ class Disaggregated(Attributor[DisaggregatedConfig]):
         """One ledger, method `disaggregated`. Raises `PreconditionFailed` `pools` or `no_step_log`."""
         from tpb_core.energy.checks import phase_checks
         from tpb_core.energy.domain_energy import domain_energy
+        from tpb_core.energy.domain_work import DomainWork
         from tpb_core.energy.ledger import balance_of, ledger_of
         from tpb_core.energy.pools import by_role
         from tpb_core.energy.request_energy import request_energy
@@ -35,7 +36,10 @@ class Disaggregated(Attributor[DisaggregatedConfig]):
         energy = RunEnergy(runs[0])
         energy.activity = by_role(energy.run, energy.activity)
         limit = self.config.largest_u_share
-        balance = balance_of(energy, lambda run, domain, window: domain_energy(run, domain, window, largest_u_share=limit))
+        work = DomainWork(energy)
+        balance = balance_of(
+            energy, lambda run, domain, window: domain_energy(run, domain, window, work.rates(domain.name), largest_u_share=limit)
+        )
         ledger = ledger_of(energy, balance, "disaggregated", VERSION, {"largest_u_share": limit})
         ledger.request_energy = request_energy(energy, balance, "disaggregated")
         ledger.validity = phase_checks(energy, balance, "disaggregated")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tpb_core.api import Attributor, AttributorConfig, Ledger, PreconditionFailed, RunView, option
+from tpb_core.api import Attributor, AttributorConfig, BadInput, Ledger, PreconditionFailed, RunView, option
 
 if TYPE_CHECKING:
     from tpb_core.energy.run_energy import RunEnergy
@@ -26,6 +26,19 @@ class StepsConfig(AttributorConfig):
     draws: int = option(200, help="sets of equally likely costs that are drawn for the uncertainty of the split, at least 20")
     seed: int = option(0, help="seed of the draws")
 
+    def __post_init__(self) -> None:
+        """Raises BadInput for a rule that is not known, and for too few draws."""
+        from tpb_core.energy.split_rules import RULES
+
+        for rule in self.rules:
+            if rule not in RULES:
+                raise BadInput(f"attributor.steps.rules: there is no split rule {rule!r}.", f"Rules: {', '.join(RULES)}")
+        if self.draws < LEAST_DRAWS:
+            raise BadInput(
+                f"attributor.steps.draws: {self.draws} sets of costs do not tell an uncertainty.",
+                f"At least {LEAST_DRAWS}; 200 by default.",
+            )
+
 
 class Steps(Attributor[StepsConfig]):
     """Continuous batching: states by filtered regression, mixed steps split by a non-negative cost model of the step log."""
@@ -33,24 +46,22 @@ class Steps(Attributor[StepsConfig]):
     config_class = StepsConfig
 
     def attribute(self, runs: Sequence[RunView]) -> list[Ledger]:
-        """One ledger a rule. Raises `PreconditionFailed` `no_step_log`, `no_token_stamps` or `measured_window`; BadInput for a rule."""
+        """One ledger a rule. Raises `PreconditionFailed` `no_step_log`, `no_token_stamps` or `measured_window`."""
         from tpb_core.energy.checks import measured_windows, phase_checks
+        from tpb_core.energy.domain_work import DomainWork
         from tpb_core.energy.ledger import balance_of, ledger_of
         from tpb_core.energy.request_energy import request_energy
         from tpb_core.energy.run_energy import RunEnergy
-        from tpb_core.energy.split_rules import RULES
         from tpb_core.energy.step_energy import StepEnergy
         from tpb_core.energy.step_split import StepSplits
 
-        _known(self.config.rules, list(RULES))
-        _enough(self.config.draws)
         energy = RunEnergy(runs[0])
         _refuse_without_steps(energy)
         measured = measured_windows(energy)
         if not measured:
             raise PreconditionFailed("measured_window", "the bundle has no window `measure` or `steady` to fit a cost model on")
-        splits = StepSplits(energy, measured, self.config.draws, self.config.seed)
-        shared = StepEnergy(energy, splits, list(self.config.rules), self.config.largest_u_share)
+        splits = StepSplits(DomainWork(energy), measured, self.config.draws, self.config.seed)
+        shared = StepEnergy(splits, list(self.config.rules), self.config.largest_u_share)
         parameters = {"largest_u_share": self.config.largest_u_share, "draws": self.config.draws, "seed": self.config.seed}
         ledgers = []
         for rule in self.config.rules:
@@ -68,23 +79,6 @@ class Steps(Attributor[StepsConfig]):
             ledger.validity = phase_checks(energy, balance, method, shared.fitted_j)
             ledgers.append(ledger)
         return ledgers
-
-
-def _known(asked: Sequence[str], rules: Sequence[str]) -> None:
-    from tpb_core.api import BadInput
-
-    for rule in asked:
-        if rule not in rules:
-            raise BadInput(f"attributor.steps.rules: there is no split rule {rule!r}.", f"Rules: {', '.join(rules)}")
-
-
-def _enough(draws: int) -> None:
-    from tpb_core.api import BadInput
-
-    if draws < LEAST_DRAWS:
-        raise BadInput(
-            f"attributor.steps.draws: {draws} sets of costs do not tell an uncertainty.", f"At least {LEAST_DRAWS}; 200 by default."
-        )
 
 
 def _refuse_without_steps(energy: RunEnergy) -> None:

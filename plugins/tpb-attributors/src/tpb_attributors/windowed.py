@@ -34,19 +34,18 @@ class Windowed(Attributor[WindowedConfig]):
         """One ledger, method `windowed`. Raises `PreconditionFailed` `no_step_log`, `no_token_stamps` or `pure_steps`."""
         from tpb_core.energy.checks import phase_checks
         from tpb_core.energy.domain_energy import domain_energy
+        from tpb_core.energy.domain_work import DomainWork
         from tpb_core.energy.ledger import balance_of, ledger_of
         from tpb_core.energy.request_energy import request_energy
         from tpb_core.energy.run_energy import RunEnergy
-        from tpb_core.energy.step_split import StepSplits
 
         energy = RunEnergy(runs[0])
         _refuse_unless_pure(energy)
         limit = self.config.largest_u_share
-        splits = None if energy.activity.inferred else StepSplits(energy, [])
+        work = DomainWork(energy)
 
         def one(run: RunEnergy, domain: Domain, window: Window) -> DomainEnergy:
-            varies = splits.covariates(domain.name) if splits is not None else None
-            return domain_energy(run, domain, window, largest_u_share=limit, covariates=varies)
+            return domain_energy(run, domain, window, work.rates(domain.name), largest_u_share=limit)
 
         balance = balance_of(energy, one)
         parameters = {"largest_u_share": limit, "steps": "request stamps" if energy.activity.inferred else "step log"}
