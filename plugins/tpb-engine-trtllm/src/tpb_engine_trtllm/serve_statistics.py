@@ -16,9 +16,10 @@ from tpb_engine_openai.address import Address
 from tpb_engine_openai.questions import NoAnswer, Questions
 from tpb_engine_trtllm.executor_clock import ExecutorClock, as_ns
 from tpb_engine_trtllm.iterations import BadRow, read_rows
-from tpb_engine_trtllm.perf_records import BadRecords, PerfRecord, Seen, assign, read_records
+from tpb_engine_trtllm.perf_records import BadRecords, PerfRecord, Seen, assign, read_records, scheduled_together
 from tpb_engine_trtllm.step_log import StepLog
 
+_QUESTIONS_OF_THE_CLOCK = 5
 _FIRST_TOKENS = 3
 _ASK_S = 5.0
 _STATS_PATIENCE_S = 3.0
@@ -60,7 +61,11 @@ class ServeStatistics:
         self._records.clear()
 
     def _ask_clock(self) -> None:
-        """Two stamps of its steady clock, between our question and its answer."""
+        """Two stamps of its steady clock, between our question and its answer; a few times, as the quickest answer tells most."""
+        for _ in range(_QUESTIONS_OF_THE_CLOCK):
+            self._ask_clock_once()
+
+    def _ask_clock_once(self) -> None:
         before_ns = self._now_ns()
         status, data = self._questions.ask("/steady_clock_offset")
         after_ns = self._now_ns()
@@ -94,15 +99,20 @@ class ServeStatistics:
         self._log.forget([*rows, *self._rows()])
         return refusal
 
-    def times_of(self, seen: Sequence[Seen]) -> dict[int, tuple[int, int]]:
-        """Request -> (arrived, first scheduled) on the run clock, for those whose record is there and can be told from others."""
+    def times_of(self, seen: Sequence[Seen]) -> dict[int, tuple[int | None, int]]:
+        """Request -> (arrived, first scheduled) on the run clock, for those whose record is there. Arrived is None for requests that were
+        scheduled together and whose records cannot be told apart.
+        """
         if self.clock.problem is not None or not seen:
             return {}
         self._pull_records()
         found = assign(seen, self._records, self.clock)
         for record in found.values():
             self._records.remove(record)
-        return {request: (self.clock.ours(record.arrived_ns), self.clock.ours(record.scheduled_ns)) for request, record in found.items()}
+        told = {request: (self.clock.ours(record.arrived_ns), self.clock.ours(record.scheduled_ns)) for request, record in found.items()}
+        rest = [one for one in seen if one.request not in found]
+        together = scheduled_together(rest, self._records, self.clock)
+        return told | {request: (None, self.clock.ours(scheduled_ns)) for request, scheduled_ns in together.items()}
 
     def settle(self, sink: EngineSink) -> None:
         """All steps since the last time; an event where they do not add up to the tokens that came out."""
