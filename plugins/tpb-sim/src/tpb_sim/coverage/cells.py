@@ -24,7 +24,7 @@ class Cell(NamedTuple):
 
 CELLS = (
     Cell("single_stream", "windowed", "windowed", "prefill"),
-    Cell("static_batch", "windowed", "windowed", "prefill", WIDE),
+    Cell("static_batch", "windowed", "windowed", "prefill"),
     Cell("poisson_low", "steps", "steps/shapley", "prefill"),
     Cell("poisson_middle", "steps", "steps/shapley", "decode"),
     Cell("poisson_saturating", "steps", "steps/shapley", "prefill"),
@@ -34,7 +34,7 @@ CELLS = (
     Cell("average_1s", "totals", "totals", "total"),
     Cell("node_1hz", "totals", "totals", "total"),
     Cell("counter_reset", "totals", "totals", "total"),
-    Cell("counter_wrap", "totals", "totals", "total", WIDE),
+    Cell("counter_wrap", "totals", "totals", "total"),
     Cell("gaps", "totals", "totals", "total", NOISE),
     Cell("noisy", "windowed", "windowed", "prefill"),
     Cell("two_gains", "steps", "steps/shapley", "decode"),
